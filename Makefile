@@ -1,0 +1,38 @@
+# make demo and make test work as the very first command: they create .venv and install what they need.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help install demo test test-all lint bench clean
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+# torch first and exact: a range would fetch gigabytes of CUDA libraries.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+install: $(VENV)/.installed  ## create .venv and install snflow with its development tools
+
+demo: install  ## the whole job on a small survey that snflow simulates itself
+	$(BIN)/snflow demo
+
+lint: install  ## formatting, lint, types, and the directions of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint  ## lint, then the tests that take seconds
+	$(BIN)/python -m pytest
+
+test-all: lint  ## lint, then every test, the slow ones too
+	$(BIN)/python -m pytest -m 'slow or not slow'
+
+bench: install  ## reading, preparing, training and classifying speed, beside the machine's own
+	$(BIN)/python -m tests.benchmarks
+
+clean:  ## remove the virtual environment and caches; runs/ stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,299 @@
+"""The tables that flow between the rooms: columns, units, validation.
+
+Observed and true are different types: `LightCurves` carries what a telescope and a catalogue know, `Truth` what only a
+simulation or a spectrum tells. No column of one is a column of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+__all__ = [
+    "LIGHT_CURVE_SCHEMA",
+    "QUARANTINE_SCHEMA",
+    "STATUSES",
+    "TRUTH_SCHEMA",
+    "ZP_INTERNAL",
+    "LightCurves",
+    "Predictions",
+    "Truth",
+    "photometry_hashes",
+    "prediction_columns",
+    "probability_columns",
+]
+
+ZP_INTERNAL: Final = 27.5
+"""Zeropoint of FLUXCAL inside snflow [mag AB]: mag = 27.5 − 2.5 log10(FLUXCAL)."""
+
+STATUSES: Final = ("classified", "abstained", "rejected", "failed")
+
+OBJECT_FIELDS: Final = (
+    pa.field("SNID", pa.string(), nullable=False),
+    pa.field("RA", pa.float64()),  # deg
+    pa.field("DEC", pa.float64()),  # deg
+    pa.field("MWEBV", pa.float64()),  # Milky Way E(B−V), mag
+    pa.field("PHOTOZ", pa.float64()),  # of the host
+    pa.field("PHOTOZ_ERR", pa.float64()),
+    pa.field("SPECZ", pa.float64()),
+    pa.field("SPECZ_ERR", pa.float64()),
+    pa.field("SURVEY", pa.string()),
+    pa.field("DETECTION_MJD", pa.float64()),  # d; the last epoch of the survey's own early-epoch mark, NaN without one
+    pa.field("SOURCE", pa.string()),  # file inside its folder or archive
+    pa.field("SOURCE_HASH", pa.string()),  # of the file's bytes
+    pa.field("PHOTOMETRY_HASH", pa.string()),  # of everything a classifier may read
+)
+EPOCH_FIELDS: Final = (
+    pa.field("MJD", pa.list_(pa.float64())),  # d
+    pa.field("BAND", pa.list_(pa.string())),
+    pa.field("FLUXCAL", pa.list_(pa.float64())),  # at ZP_INTERNAL
+    pa.field("FLUXCALERR", pa.list_(pa.float64())),
+    pa.field("PHOTFLAG", pa.list_(pa.int32())),
+)
+LIGHT_CURVE_SCHEMA: Final = pa.schema([*OBJECT_FIELDS, *EPOCH_FIELDS])
+"""On disk and in Arrow: one row per object, photometry in list columns."""
+
+TRUTH_SCHEMA: Final = pa.schema(
+    [
+        pa.field("SNID", pa.string(), nullable=False),
+        pa.field("CLASS", pa.string()),  # taxonomy.CLASSES, null when unknown
+        pa.field("SUBCLASS", pa.string()),
+        pa.field("TEMPLATE", pa.string()),  # the simulation's model name
+        pa.field("SPECTYPE", pa.string()),  # subclass from a spectrum, null for an object without one
+        pa.field("REDSHIFT", pa.float64()),  # true redshift
+        pa.field("PEAKMJD", pa.float64()),  # d
+    ]
+)
+QUARANTINE_SCHEMA: Final = pa.schema(
+    [
+        pa.field("SOURCE", pa.string(), nullable=False),  # folder or archive as given
+        pa.field("FILE", pa.string(), nullable=False),  # file inside it
+        pa.field("LINE", pa.int64()),  # 1-based, null where no single line is to blame
+        pa.field("SNID", pa.string()),
+        pa.field(
+            "SCOPE", pa.string(), nullable=False
+        ),  # "file": nothing was kept; "epoch": this measurement was left out
+        pa.field("REASON", pa.string(), nullable=False),
+        pa.field("SOURCE_HASH", pa.string()),
+    ]
+)
+
+OBJECT_COLUMNS: Final = tuple(field.name for field in OBJECT_FIELDS)
+EPOCH_COLUMNS: Final = tuple(field.name for field in EPOCH_FIELDS)
+
+
+@dataclass(frozen=True)
+class LightCurves:
+    """Light curves of many objects, ordered by object, then by time.
+
+    Attributes:
+        objects: one row per SNID, OBJECT_COLUMNS, unknown numbers NaN.
+        epochs: one row per measurement, EPOCH_COLUMNS (MJD [d], BAND categorical, FLUXCAL and FLUXCALERR at ZP 27.5 mag
+            AB, PHOTFLAG); the rows of object i are `offsets[i]:offsets[i + 1]`, in time order.
+        offsets: (n_objects + 1) int64.
+
+    Raises:
+        ValueError: if a column is missing or holds simulated truth, SNIDs repeat, offsets do not cover the epochs,
+            an MJD is out of order, or a flux or error is not finite, or an error not positive.
+    """
+
+    objects: pd.DataFrame
+    epochs: pd.DataFrame
+    offsets: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Validate once, at the boundary."""
+        _check_columns("objects", self.objects, OBJECT_COLUMNS)
+        _check_columns("epochs", self.epochs, EPOCH_COLUMNS)
+        snids = self.objects["SNID"]
+        if snids.duplicated().any():
+            raise ValueError(f"SNID {snids[snids.duplicated()].iloc[0]} appears more than once")
+        offsets = self.offsets
+        if len(offsets) != len(snids) + 1 or offsets[0] != 0 or offsets[-1] != len(self.epochs):
+            raise ValueError(f"offsets must run from 0 to {len(self.epochs)} in {len(snids)} steps")
+        if (np.diff(offsets) < 0).any():
+            raise ValueError("offsets must not decrease")
+        flux, error, mjd = (self.epochs[name].to_numpy() for name in ("FLUXCAL", "FLUXCALERR", "MJD"))
+        if not (np.isfinite(flux).all() and np.isfinite(error).all() and np.isfinite(mjd).all() and (error > 0).all()):
+            raise ValueError("MJD, FLUXCAL and FLUXCALERR must be finite, and FLUXCALERR positive")
+        starts = np.zeros(len(mjd), dtype=bool)
+        starts[offsets[:-1][offsets[:-1] < len(mjd)]] = True
+        if (np.diff(mjd) < 0)[~starts[1:]].any():
+            raise ValueError("epochs must be in time order within each object")
+
+    def __len__(self) -> int:
+        """Count the objects."""
+        return len(self.objects)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands that occur, in order of name."""
+        return tuple(sorted(cast("pd.Series[str]", self.epochs["BAND"]).cat.remove_unused_categories().cat.categories))
+
+    @property
+    def object_index(self) -> npt.NDArray[np.int64]:
+        """(n_epochs,) int64, the row in `objects` that each epoch belongs to."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> LightCurves:
+        """Return the objects at these rows, in this order."""
+        lengths = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        epoch_rows = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths)
+        return LightCurves(
+            self.objects.iloc[rows].reset_index(drop=True),
+            self.epochs.iloc[epoch_rows].reset_index(drop=True),
+            offsets,
+        )
+
+    def select(self, snids: Iterable[str]) -> LightCurves:
+        """Return the objects with these SNIDs, in the given order.
+
+        Raises:
+            KeyError: if an SNID is not here.
+        """
+        wanted = pd.Index(snids)
+        rows = pd.Index(self.objects["SNID"]).get_indexer(wanted)
+        if (rows < 0).any():
+            raise KeyError(f"no object with SNID {wanted[rows < 0][0]}")
+        return self.take(rows)
+
+    def to_arrow(self) -> pa.Table:
+        """Return LIGHT_CURVE_SCHEMA: one row per object, photometry in list columns."""
+        columns = [pa.array(self.objects[field.name], field.type, from_pandas=True) for field in OBJECT_FIELDS]
+        offsets = pa.array(self.offsets.astype(np.int32), pa.int32())
+        for field in EPOCH_FIELDS:
+            values = pa.array(self.epochs[field.name])
+            columns.append(pa.ListArray.from_arrays(offsets, values.cast(field.type.value_type)))
+        return pa.Table.from_arrays(columns, schema=LIGHT_CURVE_SCHEMA)
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table) -> LightCurves:
+        """Read LIGHT_CURVE_SCHEMA back; further columns are an error, null numbers become NaN."""
+        objects = table.select(list(OBJECT_COLUMNS)).to_pandas()
+        lists = {name: table[name].combine_chunks() for name in EPOCH_COLUMNS}
+        lengths = lists["MJD"].value_lengths().to_numpy(zero_copy_only=False)
+        epochs = {name: values.flatten() for name, values in lists.items()}
+        bands = epochs.pop("BAND").dictionary_encode()
+        frame = pd.DataFrame({name: values.to_numpy(zero_copy_only=False) for name, values in epochs.items()})
+        frame["BAND"] = bands.to_pandas() if len(bands) else pd.Categorical([])
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return cls(objects, frame[list(EPOCH_COLUMNS)], offsets)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What only a simulation or a spectrum knows; seen by splitting, the loss and evaluation, never by features.
+
+    Attributes:
+        table: one row per SNID, columns of TRUTH_SCHEMA.
+
+    Raises:
+        ValueError: if a column is missing or an SNID appears twice.
+    """
+
+    table: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        """Validate once, at the boundary."""
+        missing = set(TRUTH_SCHEMA.names) - set(self.table.columns)
+        if missing:
+            raise ValueError(f"truth lacks the columns {sorted(missing)}")
+        if self.table["SNID"].duplicated().any():
+            raise ValueError("an SNID appears twice in the truth")
+
+    def __len__(self) -> int:
+        """Count the objects."""
+        return len(self.table)
+
+    def select(self, snids: Iterable[str]) -> Truth:
+        """Return the rows of these SNIDs, in the given order; a row of nulls where the truth knows nothing."""
+        return Truth(self.table.set_index("SNID").reindex(pd.Index(snids, name="SNID")).reset_index())
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a classifier says of every object it was given: as many rows as inputs, in input order.
+
+    Attributes:
+        table: SNID, STATUS (one of STATUSES), REASON ("" when classified), P_<class> (rows sum to 1; NaN unless
+            classified or abstained), P_<class>_STD (over the ensemble; NaN for a single network), NOVELTY (NaN where the
+            model carries no novelty score), N_EPOCHS (measurements the model used), LAST_MJD [d], MODEL,
+            PHOTOMETRY_HASH, CREATED (UTC, ISO 8601).
+        classes: class names in the order of the probability columns.
+
+    Raises:
+        ValueError: if a column is missing, a status is unknown, or probabilities do not sum to 1.
+    """
+
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Validate once, at the boundary."""
+        expected = prediction_columns(self.classes)
+        if list(self.table.columns) != expected:
+            raise ValueError(f"predictions must have the columns {expected}, came {list(self.table.columns)}")
+        unknown = set(self.table["STATUS"]) - set(STATUSES)
+        if unknown:
+            raise ValueError(f"unknown STATUS {sorted(unknown)}; expected one of {STATUSES}")
+        sums = self.probabilities.sum(axis=1)
+        has_class = self.table["STATUS"].isin(["classified", "abstained"]).to_numpy()
+        if not np.isnan(sums[~has_class]).all() or (np.abs(sums[has_class] - 1) > 1e-5).any():
+            raise ValueError("probabilities must sum to 1 for classified and abstained objects, and be NaN for others")
+
+    def __len__(self) -> int:
+        """Count the objects."""
+        return len(self.table)
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """(n_objects, n_classes)."""
+        return self.table[probability_columns(self.classes)].to_numpy(dtype=np.float64)
+
+
+def prediction_columns(classes: Sequence[str]) -> list[str]:
+    """Name the columns of a predictions table, in order."""
+    probabilities = probability_columns(classes)
+    spreads = [f"{name}_STD" for name in probabilities]
+    last = ["NOVELTY", "N_EPOCHS", "LAST_MJD", "MODEL", "PHOTOMETRY_HASH", "CREATED"]
+    return ["SNID", "STATUS", "REASON", *probabilities, *spreads, *last]
+
+
+def probability_columns(classes: Sequence[str]) -> list[str]:
+    """Name the probability columns of a classifier's classes.
+
+    >>> probability_columns(["Ia", "nonIa"])
+    ['P_Ia', 'P_nonIa']
+    """
+    return [f"P_{name}" for name in classes]
+
+
+def photometry_hashes(objects: pd.DataFrame, epochs: pd.DataFrame, offsets: npt.NDArray[np.int64]) -> list[str]:
+    """Hash what a classifier may read of each object, the same whatever the order of its rows.
+
+    Returns:
+        16 hexadecimal digits an object, over its SNID, MWEBV and redshifts and the multiset of its epochs.
+    """
+    epoch_hashes = pd.util.hash_pandas_object(
+        epochs[list(EPOCH_COLUMNS)].astype({"BAND": "str"}), index=False
+    ).to_numpy()
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(epoch_hashes, dtype=np.uint64)])
+    header = objects[["SNID", "MWEBV", "PHOTOZ", "PHOTOZ_ERR", "SPECZ", "SPECZ_ERR"]]
+    header_hashes = pd.util.hash_pandas_object(header, index=False).to_numpy()
+    mixed = (sums[offsets[1:]] - sums[offsets[:-1]]) * np.uint64(0x9E3779B97F4A7C15) ^ header_hashes
+    return [f"{value:016x}" for value in mixed.tolist()]
+
+
+def _check_columns(name: str, table: pd.DataFrame, expected: Sequence[str]) -> None:
+    leaked = [column for column in table.columns if str(column).startswith("SIM_")]
+    if leaked:
+        raise ValueError(f"simulated truth {leaked} must not enter light curves; it belongs to Truth")
+    if list(table.columns) != list(expected):
+        raise ValueError(f"{name} must have the columns {list(expected)}, came {list(table.columns)}")

@@ -1,0 +1,111 @@
+"""Settings from TOML files and from `key=value` words: closed, and an unknown key names its nearest valid one."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from models.base import FrozenConfig
+
+__all__ = ["FrozenConfig", "SettingsError", "load_settings", "override", "read_toml"]
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+class SettingsError(ValueError):
+    """A setting that is unknown or has a wrong value; the message says which, and what was expected."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        SettingsError: if the file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"no settings file at {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not a TOML file: {error}") from None
+
+
+def override(values: Mapping[str, Any], words: Iterable[str]) -> dict[str, Any]:
+    """Apply `section.key=value` words to nested settings; a value is read as TOML, else as a plain string.
+
+    >>> override({"fit": {"epochs": 40}}, ["fit.epochs=3", "fit.device=cpu"])
+    {'fit': {'epochs': 3, 'device': 'cpu'}}
+
+    Raises:
+        SettingsError: if a word has no `=`, or its path runs through a value that is not a section.
+    """
+    merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    for word in words:
+        path, separator, text = word.partition("=")
+        if not separator:
+            raise SettingsError(f"expected section.key=value, came {word!r}")
+        _assign(merged, path.strip().split("."), _parse_value(text.strip()), word)
+    return merged
+
+
+def load_settings(kind: type[Settings], values: Mapping[str, Any], source: str) -> Settings:
+    """Validate nested settings.
+
+    Raises:
+        SettingsError: one line per mistake: where, what was expected, what came, and the nearest valid key.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(kind, dict(detail)) for detail in error.errors()]
+        raise SettingsError(f"{source}: " + "; ".join(lines)) from None
+
+
+def _assign(section: dict[str, Any], path: list[str], value: object, word: str) -> None:
+    for name in path[:-1]:
+        inner = section.get(name, {})
+        if not isinstance(inner, Mapping):
+            raise SettingsError(f"{word!r}: {name} is a value, not a section")
+        section[name] = dict(inner)
+        section = section[name]
+    section[path[-1]] = value
+
+
+def _parse_value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(kind: type[BaseModel], detail: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] != "extra_forbidden":
+        return f"{where}: {detail['msg']} (came {detail['input']!r})"
+    names = sorted(_all_keys(kind))
+    key = str(detail["loc"][-1])
+    near = difflib.get_close_matches(key, [name.rpartition(".")[2] for name in names], n=1, cutoff=0.0)
+    full = next((name for name in names if near and name.rpartition(".")[2] == near[0]), "")
+    return f"unknown key {where}; the nearest valid key is {full}"
+
+
+def _all_keys(kind: type[BaseModel], prefix: str = "") -> set[str]:
+    """Every settable path of a settings class, `section.key`."""
+    keys: set[str] = set()
+    for name, field in kind.model_fields.items():
+        sections = [arg for arg in _classes_in(field.annotation) if issubclass(arg, BaseModel)]
+        keys.update(
+            *(_all_keys(section, f"{prefix}{name}.") for section in sections), () if sections else {prefix + name}
+        )
+    return keys
+
+
+def _classes_in(annotation: Any) -> list[type]:
+    if isinstance(annotation, type) and not getattr(annotation, "__args__", ()):
+        return [annotation]
+    return [found for arg in getattr(annotation, "__args__", ()) for found in _classes_in(arg)]

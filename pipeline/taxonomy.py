@@ -1,0 +1,58 @@
+"""Supernova classes and the codes that surveys use for them."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+__all__ = ["CLASSES", "CLASS_SETS", "SNANA_TYPE_CODES", "SUBCLASS_TO_CLASS", "ClassSet", "class_of", "target_classes"]
+
+CLASSES: Final = ("Ia", "II", "Ibc")
+"""The classes of the SPCC; every subclass belongs to exactly one."""
+
+SUBCLASS_TO_CLASS: Final = {
+    "Ia": "Ia",
+    "II": "II",
+    "IIP": "II",
+    "IIL": "II",
+    "IIn": "II",
+    "IIb": "Ibc",
+    "Ib": "Ibc",
+    "Ic": "Ibc",
+    "Ibc": "Ibc",
+}
+"""IIb is stripped-envelope physics and counts as Ibc; the SPCC has none."""
+
+SNANA_TYPE_CODES: Final = {1: "Ia", 2: "II", 3: "Ibc", 21: "IIn", 22: "IIP", 23: "IIL", 32: "Ib", 33: "Ic"}
+"""SNTYPE of the SPCC files (README of the archive, Kessler et al. 2010)."""
+
+ClassSet = Literal["ia", "types", "subtypes"]
+
+CLASS_SETS: Final[dict[ClassSet, tuple[str, ...]]] = {
+    "ia": ("Ia", "nonIa"),
+    "types": CLASSES,
+    "subtypes": ("Ia", "II", "IIn", "IIP", "IIL", "Ib", "Ic", "Ibc"),
+}
+"""What a classifier can be asked to tell apart; its output columns, in order."""
+
+
+def class_of(subclass: str) -> str | None:
+    """Return the class of a subclass, None when unknown.
+
+    >>> class_of("IIP"), class_of("Ic"), class_of("kilonova")
+    ('II', 'Ibc', None)
+    """
+    return SUBCLASS_TO_CLASS.get(subclass)
+
+
+def target_classes(subclass: str, class_set: ClassSet) -> str | None:
+    """Return which class of a class set a subclass counts as, None when unknown.
+
+    >>> target_classes("IIP", "ia"), target_classes("IIP", "types"), target_classes("IIP", "subtypes")
+    ('nonIa', 'II', 'IIP')
+    """
+    main = class_of(subclass)
+    if main is None:
+        return None
+    if class_set == "ia":
+        return "Ia" if main == "Ia" else "nonIa"
+    return main if class_set == "types" else subclass
