@@ -223,8 +223,8 @@ class Predictions:
 
     Attributes:
         table: SNID, STATUS (one of STATUSES), REASON ("" when classified), P_<class> (rows sum to 1; NaN unless
-            classified or abstained), P_<class>_STD (over the ensemble; NaN for a single network), NOVELTY (NaN where the
-            model carries no novelty score), N_EPOCHS (measurements the model used), LAST_MJD [d], MODEL,
+            classified or abstained), P_<class>_STD (over the ensemble; NaN for a single network), NOVELTY (NaN where
+            the model carries no novelty score), N_EPOCHS (measurements the model used), LAST_MJD [d], MODEL,
             PHOTOMETRY_HASH, CREATED (UTC, ISO 8601).
         classes: class names in the order of the probability columns.
 
