@@ -1,0 +1,225 @@
+"""Facts about evaluations: every input is accounted for, and metrics.json gives back what went in."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.evaluate.curves import MAX_CURVE_POINTS, binomial_interval
+from pipeline.evaluate.evaluation import Evaluation, evaluate, find_targets
+from pipeline.schema import Predictions, Truth, prediction_columns
+
+BINARY = ("Ia", "nonIa")
+
+
+def make_predictions(p_ia, statuses=None, classes=BINARY) -> Predictions:
+    """Binary predictions of objects named 0, 1, …; NaN where there is no probability."""
+    p_ia = np.asarray(p_ia, dtype=float)
+    others = np.repeat((1 - p_ia)[:, None] / (len(classes) - 1), len(classes) - 1, axis=1)
+    table = pd.DataFrame(np.column_stack([p_ia, others]), columns=[f"P_{name}" for name in classes])
+    table["SNID"] = [str(i) for i in range(len(p_ia))]
+    table["STATUS"] = statuses or np.where(np.isfinite(p_ia), "classified", "rejected")
+    table["REASON"] = np.where(np.isfinite(p_ia), "", "fewer than 3 epochs")
+    return Predictions(table.reindex(columns=prediction_columns(classes)), classes)
+
+
+def make_truth(subclasses, redshift=0.5, template=None) -> Truth:
+    """Truth of objects named 0, 1, …; None where nothing is known."""
+    known = {"Ia": "Ia", "IIP": "II", "IIn": "II", "Ib": "Ibc", "Ic": "Ibc"}
+    return Truth(
+        pd.DataFrame(
+            {
+                "SNID": [str(i) for i in range(len(subclasses))],
+                "CLASS": [known.get(name) for name in subclasses],
+                "SUBCLASS": subclasses,
+                "TEMPLATE": template,
+                "SPECTYPE": None,
+                "REDSHIFT": redshift,
+                "PEAKMJD": 56000.0,
+            }
+        )
+    )
+
+
+def make_random(n_objects: int, seed: int = 0) -> tuple[Predictions, Truth]:
+    rng = np.random.default_rng(seed)
+    subclasses = rng.choice(["Ia", "IIP", "IIn", "Ib", "Ic"], n_objects)
+    p_ia = 1 / (1 + np.exp(-rng.normal(np.where(subclasses == "Ia", 2.0, -2.0), 1.5)))
+    p_ia[rng.random(n_objects) < 0.02] = np.nan
+    return make_predictions(p_ia), make_truth(subclasses, rng.uniform(0.1, 1.2, n_objects))
+
+
+def test_every_input_is_counted_once():
+    predictions = make_predictions([0.9, 0.2, np.nan, 0.7, np.nan])
+    counts = evaluate(predictions, make_truth(["Ia", "IIP", "Ia", None, None]), name="x").counts
+    assert counts.n_objects == 5
+    assert (counts.n_evaluated, counts.n_without_truth, counts.n_without_probability) == (2, 1, 2)
+    assert counts.n_by_status == {"classified": 3, "rejected": 2}
+    assert counts.n_by_class == {"Ia": 1, "nonIa": 1}
+    assert counts.n_by_prediction == {"Ia": 2, "nonIa": 1}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["Ia", "IIP", "Ic", "kilonova", None]), st.none() | st.floats(0, 1)), max_size=40
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_no_input_is_lost_whatever_is_known_of_it(objects):
+    p_ia = [np.nan if p is None else p for _, p in objects]
+    result = evaluate(make_predictions(p_ia), make_truth([name for name, _ in objects]), name="x", n_resamples=3)
+    counts = result.counts
+    assert counts.n_objects == counts.n_evaluated + counts.n_without_truth + counts.n_without_probability
+    assert counts.n_objects == sum(counts.n_by_status.values()) == len(objects)
+    assert counts.n_evaluated == sum(map(sum, result.confusion)) == sum(row.count for row in result.reliability)
+    assert counts.n_evaluated == sum(row.count for row in result.by_subclass)
+    assert counts.n_evaluated == sum(row.count for row in result.by_redshift) + result.n_without_redshift
+    assert len(result.without_probability) == counts.n_without_probability
+
+
+def test_an_object_without_a_probability_counts_as_missed_over_all_inputs_only():
+    result = evaluate(make_predictions([0.9, np.nan, 0.1]), make_truth(["Ia", "Ia", "Ic"]), name="x")
+    assert result.metrics["completeness"].value == 1.0
+    assert result.metrics["completeness_all_inputs"].value == 0.5
+    missing = result.without_probability[0]
+    assert (missing.snid, missing.status, missing.reason) == ("1", "rejected", "fewer than 3 epochs")
+
+
+def test_an_abstained_object_keeps_its_probability():
+    predictions = make_predictions([0.9, 0.6], statuses=["classified", "abstained"])
+    assert evaluate(predictions, make_truth(["Ia", "Ic"]), name="x").counts.n_evaluated == 2
+
+
+def test_the_confusion_matrix_has_true_classes_in_rows():
+    result = evaluate(make_predictions([0.9, 0.8, 0.2, 0.7]), make_truth(["Ia", "Ia", "Ia", "IIP"]), name="x")
+    assert result.confusion == ((2, 1), (1, 0))
+
+
+def test_contamination_names_the_subclass_and_template_that_is_mistaken_for_ia():
+    truth = make_truth(["Ia", "IIn", "IIn", "Ic"], template=["SALT2", "II-7", "II-8", None])
+    result = evaluate(make_predictions([0.9, 0.8, 0.1, 0.7]), truth, name="x")
+    by_name = {row.name: row for row in result.by_subclass}
+    assert (by_name["IIn"].count, by_name["IIn"].called_ia, by_name["IIn"].contaminant_share) == (2, 1, 0.5)
+    assert np.isnan(by_name["Ia"].contaminant_share)
+    assert {row.name: row.called_ia for row in result.by_template} == {"SALT2": 1, "II-7": 1, "II-8": 0, "unknown": 1}
+
+
+def test_a_redshift_on_an_edge_belongs_to_the_bin_above():
+    truth = make_truth(["Ia", "Ic", "Ia", "Ia"], redshift=[0.3, 0.39, 0.7, np.nan])
+    result = evaluate(make_predictions([0.9, 0.1, 0.9, 0.9]), truth, name="x")
+    assert [(row.low, row.high, row.count, row.count_ia) for row in result.by_redshift] == [
+        (0.3, 0.4, 2, 1),
+        (0.7, 0.8, 1, 1),
+    ]
+    assert result.n_without_redshift == 1
+
+
+def test_thresholds_handed_in_are_judged_beside_one_half():
+    result = evaluate(
+        make_predictions([0.9, 0.6, 0.55]), make_truth(["Ia", "Ia", "Ic"]), name="x", thresholds={"pure": 0.8}
+    )
+    half, pure = result.operating_points
+    assert (half.threshold, half.called_ia, half.metrics["purity"].value) == (0.5, 3, pytest.approx(2 / 3))
+    assert (pure.name, pure.called_ia, pure.metrics["purity"].value) == ("pure", 1, 1.0)
+    assert half.metrics["purity"] == result.metrics["purity"]  # one quantity, one error
+
+
+def test_curves_end_where_everything_is_called_ia_and_stay_small():
+    result = evaluate(*make_random(5000), name="x", n_resamples=5)
+    roc, tradeoff = result.roc, result.purity_completeness
+    assert len(roc.threshold) <= MAX_CURVE_POINTS
+    assert len(tradeoff.threshold) <= MAX_CURVE_POINTS
+    assert (roc.false_positive_rate[0], roc.completeness[0]) == (0, 0)
+    assert (roc.false_positive_rate[-1], roc.completeness[-1]) == (1, 1)
+    assert tradeoff.completeness[-1] == 1
+    area = np.trapezoid(roc.completeness, roc.false_positive_rate)
+    assert area == pytest.approx(result.metrics["auc"].value, abs=1e-3)
+
+
+def test_reliability_bins_hold_the_share_of_ia():
+    last = evaluate(make_predictions([0.99, 0.97, 0.96, 0.95]), make_truth(["Ia"] * 3 + ["Ic"]), name="x").reliability[
+        -1
+    ]
+    assert (last.count, last.fraction_ia, last.mean_p_ia) == (4, 0.75, pytest.approx(0.9675))
+    assert last.fraction_low < 0.75 < last.fraction_high
+
+
+def test_the_binomial_interval_of_nothing_seen_starts_at_zero():
+    low, high = binomial_interval(np.array([0.0, 10.0, 0.0]), np.array([10.0, 10.0, 0.0]))
+    # With none in ten the upper end solves (1 − p)^10 = 0.1585.
+    assert low[:2].tolist() == [0, pytest.approx(0.1585 ** (1 / 10))]
+    assert high[:2].tolist() == [pytest.approx(1 - 0.1585 ** (1 / 10)), 1]
+    assert np.isnan([low[2], high[2]]).all()
+
+
+def test_only_true_ia_leave_the_area_undefined_and_the_rest_defined():
+    result = evaluate(make_predictions([0.9, 0.2]), make_truth(["Ia", "Ia"]), name="real sky")
+    assert np.isnan(result.metrics["auc"].value)
+    assert result.roc.threshold == ()
+    assert result.metrics["completeness"].value == 0.5
+    assert result.to_dict()["metrics"]["auc"] == {"value": None, "std": None}
+
+
+def test_without_any_truth_there_is_an_evaluation_that_says_so():
+    result = evaluate(make_predictions([0.9, 0.2]), make_truth([]), name="x")
+    assert result.counts.n_without_truth == 2
+    assert all(np.isnan(estimate.value) for estimate in result.metrics.values())
+
+
+def test_metrics_json_gives_the_evaluation_back():
+    result = evaluate(*make_random(300), name="x", thresholds={"pure": 0.8}, n_resamples=20)
+    written = json.dumps(result.to_dict(), allow_nan=False)
+    again = Evaluation.from_dict(json.loads(written))
+    assert again.to_dict() == result.to_dict()
+    assert again.by_redshift == result.by_redshift
+
+
+def test_a_broken_metrics_json_is_refused():
+    values = evaluate(*make_random(20), name="x", n_resamples=5).to_dict()
+    values["counts"]["n_objects"] = "many"
+    with pytest.raises(ValueError, match="n_objects"):
+        Evaluation.from_dict(values)
+
+
+def test_the_same_seed_gives_the_same_evaluation():
+    inputs = make_random(200)
+    first, second, other = (evaluate(*inputs, name="x", seed=seed).to_dict() for seed in (1, 1, 2))
+    assert first == second
+    assert first["metrics"] != other["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (("Ia", "nonIa"), [0, 1, 1, -1]),
+        (("II", "Ia", "Ibc"), [1, 0, 2, -1]),
+        (("Ia", "II", "IIn", "IIP", "IIL", "Ib", "Ic", "Ibc"), [0, 3, 6, -1]),
+    ],
+)
+def test_the_true_class_follows_the_classifiers_classes(classes, expected):
+    predictions = make_predictions([0.5] * 4, classes=classes)
+    assert find_targets(predictions, make_truth(["Ia", "IIP", "Ic", "kilonova"])).tolist() == expected
+
+
+def test_a_subclass_that_nobody_knows_falls_back_on_its_class():
+    truth = make_truth(["Ia", "Ic"])
+    truth.table.loc[0, "SUBCLASS"] = "Ia-91bg"
+    truth.table.loc[1, "SUBCLASS"] = None
+    assert find_targets(make_predictions([0.5, 0.5]), truth).tolist() == [0, 1]
+
+
+def test_classes_of_no_class_set_are_refused():
+    with pytest.raises(ValueError, match="expected"):
+        evaluate(make_predictions([0.5], classes=("Ia", "kilonova")), make_truth(["Ia"]), name="x")
+
+
+def test_ten_thousand_objects_take_seconds():
+    started = time.process_time()
+    evaluate(*make_random(10_000), name="x", n_resamples=300)
+    assert time.process_time() - started < 10
