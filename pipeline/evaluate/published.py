@@ -1,7 +1,7 @@
 """What others reached on the SPCC, protocol by protocol, so that a result never stands alone.
 
-All numbers are on the post-challenge release (Kessler et al. 2010, arXiv:1001.5210, arXiv:1008.1024), as the papers give
-them. Their "F1" is our figure of merit (completeness × pseudo-purity, W = 3), not the harmonic mean.
+All numbers are on the post-challenge release (Kessler et al. 2010, arXiv:1001.5210, arXiv:1008.1024), as published.
+Their "F1" is our figure of merit (completeness × pseudo-purity, W = 3), not the harmonic mean.
 """
 
 from __future__ import annotations
