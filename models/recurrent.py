@@ -1,0 +1,143 @@
+"""Recurrent classifiers: rnn, gru or lstm, one or both directions, with a choice of merging and pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.base import FrozenConfig, LightCurveBatch, LightCurveClassifier
+
+CELLS: Final[dict[str, Callable[..., nn.RNNBase]]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+
+class RecurrentConfig(FrozenConfig):
+    """A stack of recurrent layers, pooled over time."""
+
+    kind: Literal["recurrent"] = "recurrent"
+    cell: Literal["rnn", "gru", "lstm"] = "lstm"
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    """Units per direction, layer by layer."""
+    bidirectional: bool = True
+    merge: Literal["concat", "sum"] = "concat"
+    """How the two directions of a layer become one output."""
+    pooling: Literal["last", "mean", "consensus", "attention"] = "attention"
+    """`consensus`: class scores at each step, averaged (Charnock & Moss 2017); `attention`: learned weighted means."""
+    attention_heads: int = 4
+    """Weighted means over time, each with weights of its own."""
+    embedding_size: int = 64
+    """Units of the linear layer before the first recurrent one; 0: none."""
+    head_size: int = 64
+    """Units of the hidden layer after pooling; 0: none."""
+    dropout: float = 0.1
+    """Share of units dropped after each recurrent layer and before the head's last layer, in training."""
+
+
+class RecurrentLayer(nn.Module):
+    """One recurrent layer whose backward direction starts at each sequence's own last step, never in the padding."""
+
+    def __init__(self, config: RecurrentConfig, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        cell = CELLS[config.cell]
+        self.forwards = cell(input_size, hidden_size, batch_first=True)
+        self.backwards = cell(input_size, hidden_size, batch_first=True) if config.bidirectional else None
+        self.merge = config.merge
+        self.output_size = hidden_size * (2 if config.bidirectional and config.merge == "concat" else 1)
+
+    def forward(self, steps: Tensor, reversal: Tensor) -> Tensor:
+        """Map (batch, time, input) to (batch, time, output); `reversal` is `reversed_steps` of the mask."""
+        ahead: Tensor = self.forwards(steps)[0]
+        if self.backwards is None:
+            return ahead
+        back = take_steps(self.backwards(take_steps(steps, reversal))[0], reversal)
+        return torch.cat([ahead, back], dim=-1) if self.merge == "concat" else ahead + back
+
+
+class Attention(nn.Module):
+    """Means over time with learned weights, one per head, and the plain mean beside them."""
+
+    def __init__(self, input_size: int, heads: int) -> None:
+        super().__init__()
+        self.scores = nn.Linear(input_size, heads)
+        self.output_size = input_size * (heads + 1)
+
+    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
+        """Map (batch, time, input) to (batch, input × (heads + 1))."""
+        weights = self.scores(steps).masked_fill(~mask[..., None], float("-inf")).softmax(dim=1)
+        heads = torch.einsum("bth,btd->bhd", weights, steps).flatten(1)
+        return torch.cat([heads, masked_mean(steps, mask)], dim=-1)
+
+
+class RecurrentClassifier(LightCurveClassifier):
+    """Embedding, recurrent layers, pooling, head."""
+
+    def __init__(self, config: RecurrentConfig, n_features: int, n_context: int, n_classes: int) -> None:
+        super().__init__()
+        self.pooling = config.pooling
+        size = n_features + n_context
+        self.embedding: nn.Module = nn.Identity()
+        if config.embedding_size:
+            self.embedding = nn.Linear(size, config.embedding_size)
+            size = config.embedding_size
+        layers = []
+        for hidden_size in config.hidden_sizes:
+            layers.append(RecurrentLayer(config, size, hidden_size))
+            size = layers[-1].output_size
+        self.layers = nn.ModuleList(layers)
+        self.dropout = nn.Dropout(config.dropout)
+        self.attention = Attention(size, config.attention_heads) if config.pooling == "attention" else None
+        size = self.attention.output_size if self.attention is not None else size
+        self.head = make_head(size, config.head_size, n_classes, config.dropout)
+
+    def forward(self, batch: LightCurveBatch) -> Tensor:
+        """Return logits of shape (batch, n_classes)."""
+        mask = batch.mask
+        context = batch.context[:, None].expand(-1, mask.shape[1], -1)
+        steps = torch.cat([batch.sequence, context], dim=-1) * mask[..., None]
+        steps = self.embedding(steps)
+        reversal = reversed_steps(mask)
+        for layer in self.layers:
+            steps = self.dropout(layer(steps, reversal))
+        if self.pooling == "consensus":
+            return masked_mean(self.head(steps), mask)
+        logits: Tensor = self.head(self.pool(steps, mask))
+        return logits
+
+    def pool(self, steps: Tensor, mask: Tensor) -> Tensor:
+        """Reduce (batch, time, size) to one vector a light curve."""
+        if self.attention is not None:
+            pooled: Tensor = self.attention(steps, mask)
+            return pooled
+        if self.pooling == "mean":
+            return masked_mean(steps, mask)
+        last = mask.sum(dim=1) - 1
+        return steps[torch.arange(len(steps), device=steps.device), last]
+
+
+def make_head(input_size: int, hidden_size: int, n_classes: int, dropout: float) -> nn.Module:
+    """One linear layer, or two with a rectifier between."""
+    if not hidden_size:
+        return nn.Linear(input_size, n_classes)
+    return nn.Sequential(
+        nn.Linear(input_size, hidden_size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_size, n_classes)
+    )
+
+
+def reversed_steps(mask: Tensor) -> Tensor:
+    """For each step, the one that stands at its place when each sequence is reversed within its own length."""
+    steps = torch.arange(mask.shape[1], device=mask.device)
+    mirrored = mask.sum(dim=1, keepdim=True) - 1 - steps
+    return torch.where(mirrored >= 0, mirrored, steps)
+
+
+def take_steps(values: Tensor, index: Tensor) -> Tensor:
+    """Reorder (batch, time, size) along time by an index of shape (batch, time)."""
+    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Average (batch, time, size) over the steps that exist."""
+    weights = mask[..., None].to(values.dtype)
+    return (values * weights).sum(dim=1) / weights.sum(dim=1)

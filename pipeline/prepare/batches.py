@@ -1,0 +1,66 @@
+"""Batches of photometry, and the order in which objects fill them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+__all__ = ["HEADER", "PhotometryBatch", "equal_length_batches", "shuffled_batches"]
+
+HEADER = ("PHOTOZ", "PHOTOZ_ERR", "MWEBV")
+"""Columns of `PhotometryBatch.header`, in order."""
+
+
+@dataclass(frozen=True)
+class PhotometryBatch:
+    """Padded photometry of a batch of objects, in physical units.
+
+    Attributes:
+        days: (batch, time) float32, days since the object's first step; 0 in the padding.
+        flux, flux_err: (batch, time, band) float32, FLUXCAL at ZP 27.5; 0 where there is no value.
+        observed: (batch, time, band) bool, true where a band was measured.
+        mask: (batch, time) bool; steps come first, padding last.
+        header: (batch, 3) float32, HEADER; NaN where unknown.
+    """
+
+    days: Tensor
+    flux: Tensor
+    flux_err: Tensor
+    observed: Tensor
+    mask: Tensor
+    header: Tensor
+
+    def __len__(self) -> int:
+        """Count the objects."""
+        return len(self.mask)
+
+
+def equal_length_batches(lengths: npt.NDArray[np.int64], batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield rows of objects of exactly equal length, shortest first, so that nobody's padding touches an answer.
+
+    Objects of length 0 are in no batch.
+    """
+    order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] > 0]
+    for rows in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+        for start in range(0, len(rows), batch_size):
+            yield rows[start : start + batch_size]
+
+
+def shuffled_batches(
+    lengths: npt.NDArray[np.int64], batch_size: int, rng: np.random.Generator, pool: int = 16
+) -> list[npt.NDArray[np.int64]]:
+    """Shuffle objects into batches of similar length: sorted only within pools of `pool` batches."""
+    order = rng.permutation(len(lengths))
+    pools = [order[start : start + pool * batch_size] for start in range(0, len(order), pool * batch_size)]
+    batches = [
+        rows[start : start + batch_size]
+        for rows in (members[np.argsort(lengths[members], kind="stable")] for members in pools)
+        for start in range(0, len(rows), batch_size)
+    ]
+    rng.shuffle(batches)
+    return batches

@@ -1,0 +1,222 @@
+"""From epochs of single bands to steps of all bands: vectorised over objects, no Python loop.
+
+A resampler has two halves. Grouping (numpy, over all objects at once) merges epochs that are close in time. Completing
+(torch, over a batch, so that it can be drawn afresh each epoch of training) decides what stands where a band was not
+observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.prepare.batches import PhotometryBatch
+from pipeline.schema import LightCurves
+from pipeline.settings import FrozenConfig
+
+__all__ = [
+    "RESAMPLERS",
+    "Nightly",
+    "RandomFill",
+    "Resampled",
+    "ResamplerConfig",
+    "complete",
+    "completions",
+    "group_epochs",
+    "neighbour_fill",
+]
+
+GOLDEN_RATIO: Final = 0.6180339887498949
+
+
+class Nightly(FrozenConfig):
+    """Epochs of a night merged per band by inverse variance; a band without a measurement stays missing."""
+
+    kind: Literal["nightly"] = "nightly"
+    gap_days: float = Field(default=0.5, gt=0)
+    """Epochs no further apart than this, and within this of the first of their group, make one step [d]."""
+
+
+class RandomFill(FrozenConfig):
+    """Charnock & Moss 2017 (arXiv:1606.07442): hourly groups, missing bands filled between their neighbours."""
+
+    kind: Literal["random_fill"] = "random_fill"
+    gap_days: float = Field(default=1 / 24, gt=0)
+    """As in `nightly` [d]."""
+    test_draws: int = Field(default=0, ge=0)
+    """Fills averaged when classifying; 0: the deterministic mean of the two neighbours. Training draws afresh."""
+
+
+ResamplerConfig = Annotated[Nightly | RandomFill, Field(discriminator="kind")]
+RESAMPLERS: Final[dict[str, type[Nightly] | type[RandomFill]]] = {"nightly": Nightly, "random_fill": RandomFill}
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Light curves as steps in time, each with all bands.
+
+    Attributes:
+        offsets: (n_objects + 1) int64; the steps of object i are `offsets[i]:offsets[i + 1]`.
+        days: (n_steps) float32, days since the object's first step.
+        flux, flux_err: (n_steps, n_bands) float32, FLUXCAL; 0 where not observed.
+        observed: (n_steps, n_bands) bool.
+        header: (n_objects, 3) float32: photo-z, its error, MWEBV [mag]; NaN where unknown.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    days: npt.NDArray[np.float32]
+    flux: npt.NDArray[np.float32]
+    flux_err: npt.NDArray[np.float32]
+    observed: npt.NDArray[np.bool_]
+    header: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """Count the objects."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """(n_objects) steps of each object."""
+        return np.diff(self.offsets)
+
+    def batch(self, rows: npt.NDArray[np.int64]) -> PhotometryBatch:
+        """Pad the steps of these objects into one batch."""
+        lengths = self.lengths[rows]
+        steps = np.arange(lengths.max())
+        mask = steps < lengths[:, None]
+        index = np.where(mask, self.offsets[rows][:, None] + steps, 0)
+        return PhotometryBatch(
+            days=torch.from_numpy(np.where(mask, self.days[index], 0)),
+            flux=torch.from_numpy(np.where(mask[..., None], self.flux[index], 0)),
+            flux_err=torch.from_numpy(np.where(mask[..., None], self.flux_err[index], 0)),
+            observed=torch.from_numpy(self.observed[index] & mask[..., None]),
+            mask=torch.from_numpy(mask),
+            header=torch.from_numpy(self.header[rows]),
+        )
+
+
+def group_epochs(light_curves: LightCurves, bands: tuple[str, ...], gap_days: float) -> Resampled:
+    """Merge epochs that are close in time, per band, by inverse variance.
+
+    Args:
+        light_curves: n objects; epochs of bands that are not in `bands` are left out.
+        bands: the model's bands, in its order.
+        gap_days: the longest distance to the epoch before, and to the first of the group [d].
+
+    Returns:
+        Steps in time order; an object without an epoch in `bands` has none.
+    """
+    column = band_columns(light_curves, bands)
+    used = column >= 0
+    column, owner = column[used], light_curves.object_index[used]
+    mjd = light_curves.epochs["MJD"].to_numpy()[used]
+    flux = light_curves.epochs["FLUXCAL"].to_numpy()[used]
+    weight = light_curves.epochs["FLUXCALERR"].to_numpy()[used] ** -2.0
+    step, first = group_index(owner, mjd, gap_days)
+    n_steps, n_bands = len(first), len(bands)
+    cell = step * n_bands + column
+    total = np.bincount(cell, weight, n_steps * n_bands)
+    observed = total > 0
+    total_or_one = np.where(observed, total, 1.0)
+    merged = np.bincount(cell, weight * flux, n_steps * n_bands) / total_or_one
+    error = np.where(observed, total_or_one**-0.5, 0)
+    offsets = np.searchsorted(owner[first], np.arange(len(light_curves) + 1)).astype(np.int64)
+    step_mjd = np.bincount(step, mjd, n_steps) / np.maximum(np.bincount(step, minlength=n_steps), 1)
+    start = step_mjd[np.minimum(offsets[:-1], max(n_steps - 1, 0))] if n_steps else np.zeros(len(light_curves))
+    days = step_mjd - np.repeat(start, np.diff(offsets))
+    shape = (n_steps, n_bands)
+    header = light_curves.objects[["PHOTOZ", "PHOTOZ_ERR", "MWEBV"]].to_numpy(dtype=np.float32)
+    return Resampled(
+        offsets=offsets,
+        days=days.astype(np.float32),
+        flux=merged.reshape(shape).astype(np.float32),
+        flux_err=error.reshape(shape).astype(np.float32),
+        observed=observed.reshape(shape),
+        header=header,
+    )
+
+
+def band_columns(light_curves: LightCurves, bands: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """(n_epochs) place of each epoch's band in `bands`, −1 where it has none."""
+    categories = light_curves.epochs["BAND"].cat
+    places = {band: place for place, band in enumerate(bands)}
+    lookup = np.array([places.get(str(name), -1) for name in categories.categories] or [-1], dtype=np.int64)
+    return lookup[categories.codes.to_numpy()]
+
+
+def group_index(
+    owner: npt.NDArray[np.int64], mjd: npt.NDArray[np.float64], gap_days: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Number the groups of epochs, which come ordered by owner and time.
+
+    A chain of epochs breaks where two are more than the gap apart; a chain longer than the gap is cut into pieces of
+    it, so that minute-by-minute photometry does not become one step.
+
+    Returns:
+        (n_epochs) group of each epoch, and (n_groups) first epoch of each group.
+    """
+    if not len(mjd):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    new_owner = np.diff(owner, prepend=-1) != 0
+    new_chain = new_owner | (np.diff(mjd, prepend=mjd[0]) > gap_days)
+    chain_start = mjd[np.maximum.accumulate(np.where(new_chain, np.arange(len(mjd)), 0))]
+    piece = np.floor((mjd - chain_start) / gap_days)
+    new_group = new_chain | (np.diff(piece, prepend=0) != 0)
+    return np.cumsum(new_group) - 1, np.flatnonzero(new_group)
+
+
+def complete(batch: PhotometryBatch, config: ResamplerConfig, generator: torch.Generator) -> PhotometryBatch:
+    """Give missing bands what the resampler says, at random, in training: nothing, or a value between neighbours."""
+    if config.kind == "nightly":
+        return batch
+    return neighbour_fill(batch, torch.rand(batch.flux.shape, generator=generator))
+
+
+def completions(batch: PhotometryBatch, config: ResamplerConfig) -> Iterator[PhotometryBatch]:
+    """Yield each deterministic completion whose answers are averaged when classifying; one, unless draws are asked."""
+    if config.kind == "nightly":
+        yield batch
+    elif config.test_draws == 0:
+        yield neighbour_fill(batch, torch.tensor(0.5))
+    else:
+        for draw in range(config.test_draws):
+            yield neighbour_fill(batch, fill_fraction(batch, draw, config.test_draws))
+
+
+def fill_fraction(batch: PhotometryBatch, draw: int, n_draws: int) -> Tensor:
+    """Fractions for one of several fills at test time: evenly spread, and the same whoever shares the batch."""
+    places = torch.arange(1, batch.flux[0].numel() + 1, dtype=torch.float64).reshape(batch.flux.shape[1:])
+    return ((places * GOLDEN_RATIO + draw / n_draws) % 1.0).float()
+
+
+def neighbour_fill(batch: PhotometryBatch, fraction: Tensor) -> PhotometryBatch:
+    """Fill a missing band at `fraction` of the way from the measurement before to the one after.
+
+    Before the first and after the last measurement of a band its nearest one is repeated; a band that was never
+    observed stays 0. Flux and error are filled alike.
+    """
+    before, after = neighbours(batch.observed)
+
+    def fill(values: Tensor) -> Tensor:
+        low, high = (values.gather(1, index.clamp(0, values.shape[1] - 1)) for index in (before, after))
+        low, high = torch.where(before < 0, high, low), torch.where(after >= values.shape[1], low, high)
+        filled = torch.where(batch.observed, values, low + fraction * (high - low))
+        return filled * batch.mask[..., None]
+
+    return replace(batch, flux=fill(batch.flux), flux_err=fill(batch.flux_err))
+
+
+def neighbours(observed: Tensor) -> tuple[Tensor, Tensor]:
+    """For each (step, band) the last step observed at or before it (−1: none) and the next (n_steps: none)."""
+    n_steps = observed.shape[1]
+    steps = torch.arange(n_steps)[None, :, None]
+    before = torch.where(observed, steps, -1).cummax(dim=1).values
+    after = torch.where(observed, steps, n_steps).flip(1).cummin(dim=1).values.flip(1)
+    return before, after

@@ -1,0 +1,213 @@
+"""A trained classifier as a folder that explains itself: weights, everything that feeds them, and a card. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from models import LightCurveClassifier, build_model
+from pipeline.prepare.normalise import Normaliser, build_normaliser
+from pipeline.schema import ZP_INTERNAL
+from pipeline.settings import FrozenConfig
+from pipeline.taxonomy import CLASS_SETS
+from pipeline.train.experiment import Experiment
+
+__all__ = ["Accepts", "Checkpoint", "CheckpointError"]
+
+FORMAT_VERSION: Final = 1
+Card = dict[str, Any]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says what is wrong with which file."""
+
+
+class Accepts(FrozenConfig):
+    """What a classifier accepts, written when it was trained; contract.py holds data against it."""
+
+    zeropoint: float = ZP_INTERNAL
+    """Of FLUXCAL [mag AB]."""
+    redshift: str = "photoz"
+    """Redshift column it reads, or `none`."""
+    surveys: tuple[str, ...] = ()
+    """Surveys it was trained on."""
+    epochs: tuple[int, int] = (1, 1)
+    """Fewest and most measurements of a training object."""
+    best_snr: tuple[float, float] = (0.0, 0.0)
+    """1st and 99th percentile of the best S/N of the training objects."""
+    photoz: tuple[float, float] | None = None
+    """Lowest and highest photo-z of the training objects; none where no training object had one."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained classifier.
+
+    Attributes:
+        experiment: the settings it was trained with; they name its bands, classes, resampler and network.
+        normaliser: fitted on the training objects.
+        weights: one state dictionary a member of the ensemble.
+        temperature: divides the logits (calibration on validation objects).
+        thresholds: on P(Ia), chosen on validation objects, by purpose.
+        accepts: what data it accepts.
+        card: provenance and metrics, as JSON holds them.
+    """
+
+    experiment: Experiment
+    normaliser: Normaliser
+    weights: list[dict[str, Tensor]]
+    temperature: float
+    thresholds: dict[str, float]
+    accepts: Accepts
+    card: Card
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the network's outputs."""
+        return CLASS_SETS[self.experiment.classes]
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment, and 8 digits that change with any weight."""
+        return f"{self.experiment.name}@{hashlib.sha256(self._weight_bytes()).hexdigest()[:8]}"
+
+    def networks(self, device: torch.device | str = "cpu") -> list[LightCurveClassifier]:
+        """Build the networks with their weights."""
+        networks = []
+        for weights in self.weights:
+            network = build_model(
+                self.experiment.model,
+                len(self.normaliser.feature_names),
+                len(self.normaliser.context_names),
+                len(self.classes),
+            )
+            network.load_state_dict(weights)
+            networks.append(network.to(device).eval())
+        return networks
+
+    def save(self, folder: Path) -> None:
+        """Write the folder so that a crash leaves the old one or the new one, whole."""
+        weight_bytes = self._weight_bytes()
+        description = {
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "bands": self.experiment.bands,
+            "classes": self.classes,
+            "feature_names": self.normaliser.feature_names,
+            "context_names": self.normaliser.context_names,
+            "normaliser_state": self.normaliser.state(),
+            "temperature": self.temperature,
+            "thresholds": self.thresholds,
+            "accepts": self.accepts.model_dump(),
+            "n_members": len(self.weights),
+            "weights_sha256": hashlib.sha256(weight_bytes).hexdigest(),
+            "experiment": self.experiment.model_dump(),
+        }
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        (partial / "weights.safetensors").write_bytes(weight_bytes)
+        (partial / "model.json").write_text(json.dumps(description, indent=2), encoding="utf-8")
+        (partial / "card.json").write_text(json.dumps(self.card, indent=2), encoding="utf-8")
+        (partial / "card.md").write_text(card_text(self), encoding="utf-8")
+        replace_folder(partial, folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Checkpoint:
+        """Read a checkpoint folder.
+
+        Raises:
+            CheckpointError: if a file is missing, damaged, or written by a newer version.
+        """
+        description = _read_json(folder / "model.json")
+        version = description.get("format_version")
+        if version != FORMAT_VERSION:
+            raise CheckpointError(f"{folder}: format version {version}; this snflow reads {FORMAT_VERSION}: update it")
+        try:
+            weight_bytes = (folder / "weights.safetensors").read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{folder}: cannot read weights.safetensors ({error})") from None
+        if hashlib.sha256(weight_bytes).hexdigest() != description["weights_sha256"]:
+            raise CheckpointError(f"{folder}/weights.safetensors is damaged: its checksum is not the one in model.json")
+        try:
+            experiment = Experiment.model_validate(description["experiment"])
+            accepts = Accepts.model_validate(description["accepts"])
+            tensors = load(weight_bytes)
+        except (ValidationError, SafetensorError, KeyError) as error:
+            raise CheckpointError(
+                f"{folder}/model.json does not describe a classifier of this snflow: {error}"
+            ) from None
+        normaliser = build_normaliser(experiment.bands, experiment.normaliser)
+        normaliser.load_state(description["normaliser_state"])
+        return cls(
+            experiment=experiment,
+            normaliser=normaliser,
+            weights=[_member(tensors, member) for member in range(description["n_members"])],
+            temperature=description["temperature"],
+            thresholds=description["thresholds"],
+            accepts=accepts,
+            card=_read_json(folder / "card.json"),
+        )
+
+    def _weight_bytes(self) -> bytes:
+        named = {f"{member}.{key}": value for member, one in enumerate(self.weights) for key, value in one.items()}
+        return save({key: value.detach().cpu().contiguous().clone() for key, value in named.items()})
+
+
+def card_text(checkpoint: Checkpoint) -> str:
+    """Write the card for people."""
+    experiment = checkpoint.experiment
+    lines = [
+        f"# {checkpoint.name}",
+        "",
+        experiment.description or "A snflow classifier.",
+        "",
+        f"- Tells apart: {', '.join(checkpoint.classes)}",
+        f"- Bands, in order: {', '.join(experiment.bands)}; FLUXCAL at {checkpoint.accepts.zeropoint:g} mag AB",
+        f"- Redshift it reads: {checkpoint.accepts.redshift}; objects without one are accepted",
+        f"- Networks: {len(checkpoint.weights)} × {experiment.model.kind}",
+        f"- Temperature: {checkpoint.temperature:.4f}",
+        *(f"- Threshold on P(Ia) for {name}: {value:.4f}" for name, value in checkpoint.thresholds.items()),
+        "",
+        "## Provenance",
+        "",
+        *(f"- {key}: {value}" for key, value in checkpoint.card.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put a finished folder in the place of an older one."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _member(tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
+    prefix = f"{member}."
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"no checkpoint in {path.parent}: cannot read {path.name} ({error})") from None
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+    return content

@@ -1,0 +1,218 @@
+"""From light curves with known classes to a calibrated classifier."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.prepare.extinction import correct_extinction
+from pipeline.prepare.normalise import build_normaliser
+from pipeline.prepare.resample import Resampled, group_epochs
+from pipeline.prepare.selection import select
+from pipeline.prepare.split import Split, split_objects
+from pipeline.schema import LightCurves, Truth
+from pipeline.taxonomy import CLASS_SETS, target_classes
+from pipeline.train.calibration import choose_thresholds, ensemble_probabilities, fit_temperature
+from pipeline.train.checkpoint import Accepts, Checkpoint
+from pipeline.train.ensemble import train_ensemble
+from pipeline.train.experiment import Experiment
+from pipeline.train.inference import Preparation, choose_device, ensemble_logits
+from pipeline.train.member import LabelledObjects, Row, TrainingData
+from pipeline.train.state import TrainingState
+
+__all__ = ["Sample", "TrainingResult", "choose_sample", "prepare_photometry", "train_classifier"]
+
+BIT_STABLE = {"name", "description", "protocol"}
+"""Settings that say nothing about the weights."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The objects that a classifier may learn from and be tested on.
+
+    Attributes:
+        light_curves: every object that passed the cuts and has a known class.
+        labels: (n_objects) index of the true class.
+        split: who is in which part.
+        cuts: reasons for leaving objects out, with their number.
+    """
+
+    light_curves: LightCurves
+    labels: npt.NDArray[np.int64]
+    split: Split
+    cuts: list[tuple[str, int]]
+
+    def part(self, snids: tuple[str, ...]) -> tuple[LightCurves, npt.NDArray[np.int64]]:
+        """Return the light curves and labels of some objects."""
+        rows = pd.Index(self.light_curves.objects["SNID"]).get_indexer(pd.Index(snids))
+        return self.light_curves.take(rows), self.labels[rows]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A classifier, and how it came about.
+
+    Attributes:
+        checkpoint: the classifier.
+        sample: the objects, split.
+        history: one row per member and epoch: MEMBER, EPOCH, TRAIN_LOSS, VALID_LOSS, VALID_ACCURACY, LEARNING_RATE,
+            SECONDS.
+    """
+
+    checkpoint: Checkpoint
+    sample: Sample
+    history: pd.DataFrame
+
+
+def train_classifier(
+    light_curves: LightCurves,
+    truth: Truth,
+    experiment: Experiment,
+    folder: Path,
+    report: Callable[[Row], None] = lambda row: None,
+) -> TrainingResult:
+    """Train, average, calibrate; an interrupted run of the same command goes on where it stopped.
+
+    Args:
+        light_curves: all objects; the cuts and the split are made here.
+        truth: their classes.
+        experiment: settings.
+        folder: training states go to `folder/training`, the checkpoint to `folder/model`.
+        report: called with the history row of each finished epoch.
+
+    Raises:
+        ValueError: if no object, or too few, can be trained on.
+        StateError: if an earlier run in the folder had other settings or data.
+    """
+    sample = choose_sample(light_curves, truth, experiment)
+    data = training_data(sample, experiment)
+    rows: list[Row] = []
+
+    def keep(row: Row) -> None:
+        rows.append(row)
+        report(row)
+
+    states = train_ensemble(data, experiment, folder / "training", keep)
+    checkpoint = calibrated_checkpoint(sample, data, experiment, states)
+    checkpoint.save(folder / "model")
+    history = pd.DataFrame(rows).sort_values(["MEMBER", "EPOCH"], ignore_index=True)
+    return TrainingResult(checkpoint, sample, history.astype({"MEMBER": int, "EPOCH": int}))
+
+
+def choose_sample(light_curves: LightCurves, truth: Truth, experiment: Experiment) -> Sample:
+    """Apply the cuts, leave out objects of unknown class, and split.
+
+    Raises:
+        ValueError: if a class of the experiment has no object, or a part would be empty.
+    """
+    classes = CLASS_SETS[experiment.classes]
+    subclasses = truth.select(light_curves.objects["SNID"]).table["SUBCLASS"]
+    targets = subclasses.map(lambda name: target_classes(name, experiment.classes) if isinstance(name, str) else None)
+    labels = targets.map({name: index for index, name in enumerate(classes)}).fillna(-1).to_numpy(dtype=np.int64)
+    selection = select(light_curves, experiment.bands, experiment.selection)
+    usable = selection.passes & (labels >= 0)
+    n_unknown = int((selection.passes & (labels < 0)).sum())
+    cuts = [*selection.counts, *([("class unknown", n_unknown)] if n_unknown else [])]
+    if len(np.unique(labels[usable])) < 2:
+        found = sorted(set(targets[usable]))
+        raise ValueError(f"training needs objects of at least two of the classes {list(classes)}; found only {found}")
+    rows = np.flatnonzero(usable)
+    chosen = light_curves.take(rows)
+    return Sample(
+        chosen, labels[rows].astype(np.int64), split_objects(list(chosen.objects["SNID"]), experiment.split), cuts
+    )
+
+
+def prepare_photometry(light_curves: LightCurves, experiment: Experiment) -> Resampled:
+    """Correct extinction if asked, and group epochs into steps."""
+    corrected = correct_extinction(light_curves) if experiment.deredden else light_curves
+    return group_epochs(corrected, experiment.bands, experiment.resampler.gap_days)
+
+
+def training_data(sample: Sample, experiment: Experiment) -> TrainingData:
+    """Resample the training and validation parts, and fit the normaliser on the former."""
+    (train, train_labels), (valid, valid_labels) = sample.part(sample.split.train), sample.part(sample.split.validation)
+    resampled = prepare_photometry(train, experiment)
+    normaliser = build_normaliser(experiment.bands, experiment.normaliser)
+    normaliser.fit(resampled)
+    return TrainingData(
+        train=LabelledObjects(resampled, train_labels),
+        validation=LabelledObjects(prepare_photometry(valid, experiment), valid_labels),
+        normaliser=normaliser,
+        n_classes=len(CLASS_SETS[experiment.classes]),
+        fingerprint=fingerprint(sample, experiment),
+    )
+
+
+def fingerprint(sample: Sample, experiment: Experiment) -> str:
+    """Hash everything that decides the weights: settings, photometry, labels and split."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(experiment.model_dump_json(exclude=BIT_STABLE).encode())
+    digest.update(data_hash(sample.light_curves).encode())
+    digest.update(sample.split.hash.encode())
+    digest.update(sample.labels.tobytes())
+    return digest.hexdigest()
+
+
+def data_hash(light_curves: LightCurves) -> str:
+    """16 hexadecimal digits over the SNID and photometry of all objects, whatever their order."""
+    objects = light_curves.objects
+    lines = sorted(
+        f"{snid} {photometry}" for snid, photometry in zip(objects["SNID"], objects["PHOTOMETRY_HASH"], strict=True)
+    )
+    return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
+
+
+def calibrated_checkpoint(
+    sample: Sample, data: TrainingData, experiment: Experiment, states: list[TrainingState]
+) -> Checkpoint:
+    """Put the best weights of each member together, and calibrate them on the validation part."""
+    best_rows = [min(state.history, key=lambda row: row["VALID_LOSS"]) for state in states]
+    checkpoint = Checkpoint(
+        experiment=experiment,
+        normaliser=data.normaliser,
+        weights=[state.part("best") for state in states],
+        temperature=1.0,
+        thresholds={},
+        accepts=acceptance(sample, data.train.resampled, experiment),
+        card={
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "data_hash": data_hash(sample.light_curves),
+            "split_hash": sample.split.hash,
+            "split": sample.split.counts,
+            "fingerprint": data.fingerprint,
+            "best_epochs": [int(row["EPOCH"]) for row in best_rows],
+            "validation_loss": [round(row["VALID_LOSS"], 5) for row in best_rows],
+        },
+    )
+    device = choose_device(experiment.fit.device)
+    preparation = Preparation(experiment.resampler, data.normaliser)
+    valid = data.validation
+    logits = ensemble_logits(checkpoint.networks(device), valid.resampled, preparation, device).astype(np.float64)
+    temperature = fit_temperature(logits, valid.labels)
+    p_ia = ensemble_probabilities(logits, temperature).mean(axis=0)[:, 0]
+    return replace(checkpoint, temperature=temperature, thresholds=choose_thresholds(p_ia, valid.labels == 0))
+
+
+def acceptance(sample: Sample, train: Resampled, experiment: Experiment) -> Accepts:
+    """Write down the range of the training objects."""
+    light_curves, _ = sample.part(sample.split.train)
+    snr = np.where(train.observed, train.flux / np.where(train.observed, train.flux_err, 1), -np.inf).max(axis=1)
+    best = np.maximum.reduceat(snr, train.offsets[:-1])
+    n_epochs = np.add.reduceat(train.observed.sum(axis=1), train.offsets[:-1])
+    photoz = light_curves.objects["PHOTOZ"].dropna()
+    low, high = np.percentile(best, [1, 99])
+    return Accepts(
+        redshift="photoz" if experiment.normaliser.use_redshift else "none",
+        surveys=tuple(sorted(light_curves.objects["SURVEY"].dropna().unique())),
+        epochs=(int(n_epochs.min()), int(n_epochs.max())),
+        best_snr=(float(low), float(high)),
+        photoz=(float(photoz.min()), float(photoz.max())) if len(photoz) else None,
+    )

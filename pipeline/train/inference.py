@@ -1,0 +1,68 @@
+"""Logits of trained networks for many objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models import LightCurveClassifier
+from pipeline.prepare.batches import equal_length_batches
+from pipeline.prepare.normalise import Normaliser
+from pipeline.prepare.resample import Resampled, ResamplerConfig, completions
+
+__all__ = ["Preparation", "choose_device", "ensemble_logits"]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What stands between grouped photometry and a network."""
+
+    resampler: ResamplerConfig
+    normaliser: Normaliser
+
+
+def ensemble_logits(
+    networks: Sequence[LightCurveClassifier],
+    resampled: Resampled,
+    preparation: Preparation,
+    device: torch.device,
+    progress: Callable[[int], None] | None = None,
+    batch_size: int = 256,
+) -> npt.NDArray[np.float32]:
+    """Run networks over all objects in batches of exactly equal length, so that nobody's company changes an answer.
+
+    Returns:
+        (n_networks × n_completions, n_objects, n_classes) logits; NaN for objects without a step.
+
+    Raises:
+        ValueError: if no object has a step.
+    """
+    logits: npt.NDArray[np.float32] | None = None
+    for network in networks:
+        network.eval()
+    with torch.inference_mode():
+        for rows in equal_length_batches(resampled.lengths, batch_size):
+            features = [
+                preparation.normaliser(filled).to(device)
+                for filled in completions(resampled.batch(rows), preparation.resampler)
+            ]
+            values = torch.stack([network(batch) for network in networks for batch in features]).float().cpu().numpy()
+            if logits is None:
+                logits = np.full((len(values), len(resampled), values.shape[2]), np.nan, dtype=np.float32)
+            logits[:, rows] = values
+            if progress is not None:
+                progress(len(rows))
+    if logits is None:
+        raise ValueError("no object has a step in the model's bands")
+    return logits
+
+
+def choose_device(name: str) -> torch.device:
+    """Resolve `auto` to the accelerator if there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
