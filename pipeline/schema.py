@@ -72,7 +72,7 @@ TRUTH_SCHEMA: Final = pa.schema(
 )
 QUARANTINE_SCHEMA: Final = pa.schema(
     [
-        pa.field("SOURCE", pa.string(), nullable=False),  # folder or archive as given
+        pa.field("SOURCE", pa.string(), nullable=False),  # absolute path of the folder, archive or file
         pa.field("FILE", pa.string(), nullable=False),  # file inside it
         pa.field("LINE", pa.int64()),  # 1-based, null where no single line is to blame
         pa.field("SNID", pa.string()),

@@ -1,0 +1,147 @@
+"""From measurements as they stand in files to light-curve tables: time order, one zeropoint, hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from pipeline.schema import EPOCH_FIELDS, LIGHT_CURVE_SCHEMA, OBJECT_FIELDS, TRUTH_SCHEMA, photometry_hashes
+
+__all__ = ["Epochs", "ObjectRow", "light_curve_table", "truth_table"]
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+_HEADER_NAMES: Final = tuple(field.name for field in OBJECT_FIELDS[:9])
+
+
+class ObjectRow(NamedTuple):
+    """One object: its header values in the order of LIGHT_CURVE_SCHEMA, its file, and its early-epoch mark."""
+
+    observed: tuple[Any, ...]
+    detection_mjd: float  # d, NaN without a mark
+    source: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """Measurements of several objects, in any order.
+
+    Attributes:
+        owner: (n,) int64, the row of the object that each measurement belongs to.
+        mjd: (n,) days.
+        band: (n,) Arrow dictionary of strings.
+        fluxcal: (n,) at ZP 27.5.
+        fluxcal_err: (n,) at ZP 27.5.
+        flag: (n,) int32.
+    """
+
+    owner: Integers
+    mjd: Floats
+    band: pa.DictionaryArray
+    fluxcal: Floats
+    fluxcal_err: Floats
+    flag: npt.NDArray[np.int32]
+
+    @classmethod
+    def join(cls, parts: Sequence[Epochs]) -> Epochs:
+        """Put several sets of measurements after each other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            np.concatenate([part.owner for part in parts]),
+            np.concatenate([part.mjd for part in parts]),
+            pa.chunked_array([part.band for part in parts]).unify_dictionaries().combine_chunks(),
+            np.concatenate([part.fluxcal for part in parts]),
+            np.concatenate([part.fluxcal_err for part in parts]),
+            np.concatenate([part.flag for part in parts]),
+        )
+
+    def where(self, is_kept: npt.NDArray[np.bool_]) -> Epochs:
+        """Return the measurements for which the mask is true."""
+        return Epochs(
+            self.owner[is_kept],
+            self.mjd[is_kept],
+            self.band.filter(pa.array(is_kept)),
+            self.fluxcal[is_kept],
+            self.fluxcal_err[is_kept],
+            self.flag[is_kept],
+        )
+
+
+def light_curve_table(objects: Sequence[ObjectRow], parts: Sequence[Epochs]) -> pa.Table:
+    """Build LIGHT_CURVE_SCHEMA, one row per object in the given order, measurements in time order.
+
+    Measurements of one MJD are ordered by band, then flux, error and flag: the table does not depend on the order of
+    rows in a file.
+    """
+    if not objects:
+        return LIGHT_CURVE_SCHEMA.empty_table()
+    epochs = Epochs.join(parts)
+    names, codes = _codes(epochs.band)
+    order = _time_order(epochs, codes)
+    counts = np.bincount(epochs.owner, minlength=len(objects))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    frame = pd.DataFrame(
+        {
+            "MJD": epochs.mjd[order],
+            "BAND": pd.Categorical.from_codes(codes[order], categories=pd.Index(names, dtype="str")),
+            "FLUXCAL": epochs.fluxcal[order],
+            "FLUXCALERR": epochs.fluxcal_err[order],
+            "PHOTFLAG": epochs.flag[order],
+        }
+    )
+    header = pd.DataFrame.from_records([row.observed for row in objects], columns=_HEADER_NAMES)
+    hashes = photometry_hashes(header, frame, offsets)
+    columns = [pa.array(header[field.name], field.type, from_pandas=True) for field in OBJECT_FIELDS[:9]]
+    columns.append(pa.array([row.detection_mjd for row in objects], pa.float64(), from_pandas=True))
+    columns.append(pa.array([row.source for row in objects], pa.string()))
+    columns.append(pa.array([row.digest for row in objects], pa.string()))
+    columns.append(pa.array(hashes, pa.string()))
+    return pa.Table.from_arrays([*columns, *_lists(frame, names, codes[order], offsets)], schema=LIGHT_CURVE_SCHEMA)
+
+
+def truth_table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+    """Build TRUTH_SCHEMA from rows in its order; unknown numbers become null."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(TRUTH_SCHEMA)
+    arrays = [
+        pa.array(column, field.type, from_pandas=True) for column, field in zip(columns, TRUTH_SCHEMA, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=TRUTH_SCHEMA)
+
+
+def _codes(band: pa.DictionaryArray) -> tuple[list[str], npt.NDArray[np.int32]]:
+    """Return the distinct bands in order of name, and each measurement's place among them."""
+    found = band.dictionary.to_pylist()
+    names = sorted(found)
+    place = np.array([names.index(name) for name in found], dtype=np.int32)
+    return names, place[band.indices.to_numpy(zero_copy_only=False)]
+
+
+def _time_order(epochs: Epochs, codes: npt.NDArray[np.int32]) -> Integers | slice:
+    owner, mjd = epochs.owner, epochs.mjd
+    if _is_increasing(owner, mjd):
+        return slice(None)
+    order = np.lexsort((mjd, owner))
+    if _is_increasing(owner[order], mjd[order]):
+        return order
+    return np.lexsort((epochs.flag, epochs.fluxcal_err, epochs.fluxcal, codes, mjd, owner))
+
+
+def _is_increasing(owner: Integers, mjd: Floats) -> bool:
+    same, later = owner[1:] == owner[:-1], owner[1:] > owner[:-1]
+    return bool((later | (same & (mjd[1:] > mjd[:-1]))).all())
+
+
+def _lists(frame: pd.DataFrame, names: list[str], codes: npt.NDArray[np.int32], offsets: Integers) -> list[pa.Array]:
+    starts = pa.array(offsets.astype(np.int32))
+    bands = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string())).cast(pa.string())
+    values = {name: pa.array(frame[name].to_numpy()) for name in frame if name != "BAND"} | {"BAND": bands}
+    return [pa.ListArray.from_arrays(starts, values[field.name].cast(field.type.value_type)) for field in EPOCH_FIELDS]

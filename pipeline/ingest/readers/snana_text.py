@@ -1,0 +1,190 @@
+"""SNANA light-curve text: a header of `KEY: value` lines, then one `OBS:` row per measurement.
+
+Rows in any order, tabs or spaces, the band under FLT or BAND; a `DETECTION:` line among the rows marks the early epoch.
+FLUXCAL is at `ZP_FLUXCAL` of the header, 27.5 mag without it (SNANA manual, section "Data file format"; Kessler et al.
+2009, arXiv:0908.4280). Columns such as `Zpt` and `MAG` describe the image and the magnitude and do not change FLUXCAL.
+
+Files are read many at once, by columns; whatever is unusual in a file sends this file alone to `snana_lines`, which
+reads line by line and says what is wrong where.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import compress
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.ingest.readers.assembly import Epochs, ObjectRow, light_curve_table, truth_table
+from pipeline.ingest.readers.base import ReadOptions, ReadResult, Rejection, SourceFile
+from pipeline.ingest.readers.snana_header import Columns, Header, HeaderError, parse_header
+from pipeline.ingest.readers.snana_lines import read_lines
+from pipeline.ingest.tokens import IrregularRowsError, Words, split_rows
+from pipeline.schema import ZP_INTERNAL
+
+__all__ = ["read", "recognises"]
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+_OPENS_A_LINE: Final = re.compile(rb"^[ \t]*(?:SNID|VARLIST|OBS):", re.MULTILINE)
+
+
+class _Text(NamedTuple):
+    """One file, cut into its header and its rows.
+
+    Attributes:
+        place: the file's place among those read together.
+        rows: the `OBS:` lines, each ending with a line end, without the `DETECTION:` line.
+        mark: position in `rows` where that line stood [bytes], None without one.
+    """
+
+    place: int
+    header: Header
+    rows: bytes
+    mark: int | None
+
+
+class _Table(NamedTuple):
+    """The measurements of some files and, file by file, the MJD of the early-epoch mark."""
+
+    texts: list[_Text]
+    epochs: Epochs
+    detection_mjd: list[float]
+
+
+def recognises(data: bytes) -> bool:
+    """Tell SNANA text by a line that starts with SNID:, VARLIST: or OBS:."""
+    return _OPENS_A_LINE.search(data) is not None
+
+
+def read(files: Sequence[SourceFile], options: ReadOptions) -> ReadResult:
+    """Read light curves and truth; a file that is damaged is rejected alone, with line and reason."""
+    texts = [text for index, file in enumerate(files) if (text := _cut(index, file.data)) is not None]
+    tables = list(_read_tables(texts, options))
+    done = {text.place for table in tables for text in table.texts}
+    rejections: list[Rejection] = []
+    for index, file in enumerate(files):
+        if index not in done:
+            lines = read_lines(index, file, options)
+            rejections += lines.rejections
+            if lines.found is not None:
+                header, epochs, detection_mjd = lines.found
+                tables.append(_Table([_Text(index, header, b"", None)], epochs, [detection_mjd]))
+    return _assemble(files, tables, rejections)
+
+
+def _cut(index: int, data: bytes) -> _Text | None:
+    """Cut a file into header and rows, None where this is not straightforward."""
+    start = data.find(b"\nOBS:") + 1
+    if not start:
+        return None
+    try:
+        header = parse_header(b"\n" + data[:start])
+    except HeaderError:
+        return None
+    end = data.rfind(b"\nEND:", start)
+    rows = data[start : end if end > 0 else len(data)].rstrip() + b"\n"
+    mark = rows.find(b"\nDETECTION:") + 1
+    if not mark:
+        return _Text(index, header, rows, None)
+    return _Text(index, header, rows[:mark] + rows[rows.find(b"\n", mark) + 1 :], mark)
+
+
+def _read_tables(texts: Sequence[_Text], options: ReadOptions) -> Iterable[_Table]:
+    layouts: dict[Columns, list[_Text]] = {}
+    for text in texts:
+        layouts.setdefault(text.header.columns, []).append(text)
+    for group in layouts.values():
+        yield from _read_group(group, options)
+
+
+def _read_group(texts: list[_Text], options: ReadOptions) -> Iterable[_Table]:
+    """Read files of one layout together; where some line is irregular, halve the group until it stands alone."""
+    try:
+        yield _read_regular(texts, options)
+    except (IrregularRowsError, pa.ArrowInvalid):
+        half = len(texts) // 2
+        if half:
+            yield from _read_group(texts[:half], options)
+            yield from _read_group(texts[half:], options)
+
+
+def _read_regular(texts: list[_Text], options: ReadOptions) -> _Table:
+    columns = texts[0].header.columns
+    words = split_rows(b"".join([b"\n", *(text.rows for text in texts)]), columns.width, b"OBS:")
+    starts = 1 + np.concatenate([[0], np.cumsum([len(text.rows) for text in texts])])
+    bounds = np.searchsorted(words.row_starts, starts)
+    epochs = _epochs(texts, words, np.diff(bounds), options)
+    marks = np.array([0 if text.mark is None else text.mark for text in texts])
+    detection_mjd = _latest(epochs.mjd, bounds[:-1], np.searchsorted(words.row_starts, starts[:-1] + marks))
+    is_sound = _are_sound(texts, epochs, bounds, options)
+    return _keep(is_sound, _Table(texts, epochs, detection_mjd.tolist()))
+
+
+def _epochs(texts: Sequence[_Text], words: Words, counts: npt.NDArray[np.int64], options: ReadOptions) -> Epochs:
+    columns = texts[0].header.columns
+    fluxcal, fluxcal_err = words.numbers(columns.fluxcal), words.numbers(columns.fluxcal_err)
+    zeropoints = np.array([text.header.zeropoint for text in texts])
+    if (zeropoints != ZP_INTERNAL).any():
+        scale = np.repeat(10 ** (0.4 * (ZP_INTERNAL - zeropoints)), counts)
+        fluxcal, fluxcal_err = fluxcal * scale, fluxcal_err * scale
+    flag = np.zeros(len(fluxcal)) if columns.flag is None else words.numbers(columns.flag)
+    owner = np.repeat(np.array([text.place for text in texts], dtype=np.int64), counts)
+    band = options.rename(words.column(columns.band).dictionary_encode())
+    return Epochs(owner, words.numbers(columns.mjd), band, fluxcal, fluxcal_err, flag.astype(np.int32))
+
+
+def _latest(mjd: Floats, starts: Integers, stops: Integers) -> Floats:
+    """Return the latest of mjd[start:stop] for each pair, NaN where there is nothing between them."""
+    pairs = np.column_stack([starts, stops]).ravel()
+    latest = np.maximum.reduceat(np.append(mjd, -np.inf), pairs)[::2]
+    return np.where(stops > starts, latest, np.nan)
+
+
+def _are_sound(texts: Sequence[_Text], epochs: Epochs, bounds: Integers, options: ReadOptions) -> npt.NDArray[np.bool_]:
+    """Tell, file by file, whether every row is a good measurement in a known band and none is missing."""
+    is_good = np.isfinite(epochs.mjd) & np.isfinite(epochs.fluxcal) & np.isfinite(epochs.fluxcal_err)
+    is_good &= epochs.fluxcal_err > 0
+    file_of_row = np.repeat(np.arange(len(texts)), np.diff(bounds))
+    is_good &= _is_known_band(texts, epochs.band, file_of_row, options)
+    announced = np.array([text.header.n_rows for text in texts])
+    return np.logical_and.reduceat(is_good, bounds[:-1]) & (np.diff(bounds) >= announced)
+
+
+def _is_known_band(
+    texts: Sequence[_Text], band: pa.DictionaryArray, file_of_row: Integers, options: ReadOptions
+) -> npt.NDArray[np.bool_]:
+    names = band.dictionary.to_pylist()
+    filters = sorted({text.header.filters for text in texts})
+    known = [options.known_bands(group) for group in filters]
+    is_known = np.array([[bands is None or name in bands for name in names] for bands in known])
+    place = np.array([filters.index(text.header.filters) for text in texts])
+    of_row: npt.NDArray[np.bool_] = is_known[place[file_of_row], np.asarray(band.indices)]
+    return of_row
+
+
+def _keep(is_sound: npt.NDArray[np.bool_], table: _Table) -> _Table:
+    """Leave out the files that need to be read line by line."""
+    if is_sound.all():
+        return table
+    texts = list(compress(table.texts, is_sound))
+    kept = np.isin(table.epochs.owner, [text.place for text in texts])
+    return _Table(texts, table.epochs.where(kept), list(compress(table.detection_mjd, is_sound)))
+
+
+def _assemble(files: Sequence[SourceFile], tables: Sequence[_Table], rejections: list[Rejection]) -> ReadResult:
+    marks = {text.place: mjd for table in tables for text, mjd in zip(table.texts, table.detection_mjd, strict=True)}
+    headers = {text.place: text.header for table in tables for text in table.texts}
+    indices = sorted(headers)
+    objects = [ObjectRow(headers[i].observed, marks[i], files[i].name, files[i].digest) for i in indices]
+    row_of_file = np.zeros(len(files), dtype=np.int64)
+    row_of_file[indices] = np.arange(len(indices))
+    parts = [replace(table.epochs, owner=row_of_file[table.epochs.owner]) for table in tables]
+    truth = truth_table([headers[i].told for i in indices])
+    return ReadResult(light_curve_table(objects, parts), truth, rejections)

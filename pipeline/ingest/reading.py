@@ -1,0 +1,229 @@
+"""Sources to tables, in chunks of files, on all cores; memory does not grow with the number of files.
+
+Which files are light curves:
+
+- a file that a reader recognises by content is one;
+- an empty or binary file with a light curve's name (LIGHT_CURVE_SUFFIXES) was meant to be one, and so was text with
+  such a name that opens with a `KEY:` line but ends before its reader recognises it: all are quarantined;
+- an archive inside a folder or archive is quarantined: give it as a source of its own;
+- everything else (README, filter curves, lists) is a companion: left alone, counted and named in the summary;
+- a file given by its own path is never a companion.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import re
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from typing import Final
+
+import pyarrow as pa
+
+from pipeline.ingest.readers import READERS, ReadOptions, Rejection, SourceFile
+from pipeline.ingest.sources import ARCHIVE_SUFFIXES, Member, SingleFile, Source
+from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
+
+__all__ = [
+    "LIGHT_CURVE_SUFFIXES",
+    "ChunkRead",
+    "ChunkReader",
+    "Unchanged",
+    "base_name",
+    "content_hash",
+    "read_chunk",
+    "read_chunks",
+]
+
+LIGHT_CURVE_SUFFIXES: Final = ("", ".dat", ".txt", ".text", ".snana", ".lc")
+"""How names of light-curve files end, in lower case."""
+
+CHUNK_FILES: Final = 256
+"""Files read together: enough to amortise the column operations, few enough for their text to stay in cache."""
+CHUNK_BYTES: Final = 32 << 20
+"""Bytes of an archive's files read together, at most (or one file)."""
+_CHUNKS_FOR_A_POOL: Final = 6
+"""Fewer chunks than this are read sooner than processes start."""
+
+_OPENS_WITH_A_KEY: Final = re.compile(rb"(?:\s|#[^\n]*\n)*[A-Z][\w-]*:")
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """A file whose content the store already has, under the same name."""
+
+    file: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class ChunkRead:
+    """What came of one chunk of files: each is in the tables, unchanged, rejected, or ignored as a companion."""
+
+    light_curves: pa.Table = field(default_factory=LIGHT_CURVE_SCHEMA.empty_table)
+    truth: pa.Table = field(default_factory=TRUTH_SCHEMA.empty_table)
+    rejections: list[Rejection] = field(default_factory=list)
+    unchanged: list[Unchanged] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ChunkReader:
+    """How to read a chunk: the readers' options, the size limit, and what the store already has.
+
+    Attributes:
+        known: base name of the file by content hash.
+    """
+
+    options: ReadOptions = field(default_factory=ReadOptions)
+    max_bytes: int = 64 << 20
+    known: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_chunks(source: Source, reader: ChunkReader, workers: int) -> Iterator[ChunkRead]:
+    """Read a source, chunk by chunk, in its own order whatever the number of worker processes."""
+    may_ignore = not isinstance(source, SingleFile)
+    chunks = _chunks(source.members(reader.max_bytes))
+    first = list(islice(chunks, _CHUNKS_FOR_A_POOL))
+    if workers == 1 or len(first) < _CHUNKS_FOR_A_POOL:
+        return (read_chunk(chunk, reader, may_ignore) for chunk in chain(first, chunks))
+    return _read_in_pool(chain(first, chunks), reader, may_ignore, workers)
+
+
+def read_chunk(members: Sequence[Member], reader: ChunkReader, may_ignore: bool = True) -> ChunkRead:
+    """Read the files of one chunk."""
+    result = ChunkRead()
+    to_read: dict[str, list[SourceFile]] = {}
+    for member in members:
+        data, problem = _load(member, reader.max_bytes)
+        if data is None:
+            result.rejections.append(Rejection(member.name, problem))
+            continue
+        file = SourceFile(member.name, data, content_hash(data))
+        if reader.known.get(file.digest) == base_name(file.name):
+            result.unchanged.append(Unchanged(file.name, file.digest))
+        else:
+            _sort_by_format(file, to_read, result, may_ignore)
+    parts = [READERS[name].read(files, reader.options) for name, files in to_read.items()]
+    return replace(
+        result,
+        light_curves=pa.concat_tables([result.light_curves, *(part.light_curves for part in parts)]),
+        truth=pa.concat_tables([result.truth, *(part.truth for part in parts)]),
+        rejections=result.rejections + [rejection for part in parts for rejection in part.rejections],
+    )
+
+
+def content_hash(data: bytes) -> str:
+    """Return the first 32 hexadecimal digits of the SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def base_name(file: str) -> str:
+    """Return the last part of a name inside a folder or archive."""
+    return file.rpartition("/")[2]
+
+
+def _chunks(members: Iterable[Member]) -> Iterator[list[Member]]:
+    chunk: list[Member] = []
+    n_bytes = 0
+    for member in members:
+        chunk.append(member)
+        n_bytes += len(member.data or b"")
+        if len(chunk) == CHUNK_FILES or n_bytes >= CHUNK_BYTES:
+            yield chunk
+            chunk, n_bytes = [], 0
+    if chunk:
+        yield chunk
+
+
+def _load(member: Member, max_bytes: int) -> tuple[bytes | None, str]:
+    """Return a file's bytes, or why there are none."""
+    if member.path is None:
+        return member.data, member.problem or ""
+    try:
+        with open(member.path, "rb", buffering=0) as handle:
+            size = os.fstat(handle.fileno()).st_size
+            if size > max_bytes:
+                return None, f"too large: {size} bytes, at most {max_bytes} are read"
+            return handle.readall(), ""
+    except OSError as error:
+        return None, f"cannot be opened: {error.strerror}"
+
+
+def _sort_by_format(
+    file: SourceFile, to_read: dict[str, list[SourceFile]], result: ChunkRead, may_ignore: bool
+) -> None:
+    """Hand a file to the reader that recognises it, else reject or ignore it."""
+    is_binary = b"\0" in file.data
+    for name, reader in READERS.items():
+        if not is_binary and reader.recognises(file.data):
+            to_read.setdefault(name, []).append(file)
+            return
+    problem = _problem(file, is_binary)
+    if may_ignore and problem is None:
+        result.ignored.append(file.name)
+    else:
+        reason = problem or f"unknown format: none of {', '.join(READERS)} recognises its content"
+        result.rejections.append(Rejection(file.name, reason, digest=file.digest))
+
+
+def _problem(file: SourceFile, is_binary: bool) -> str | None:
+    """Say what is wrong with a file that was meant to be read, None for a companion."""
+    name = base_name(file.name).lower()
+    if name.endswith((*ARCHIVE_SUFFIXES, ".gz", ".xz", ".bz2")):
+        return "compressed: a packed file inside a folder or archive is not opened; give it as a source of its own"
+    if name.startswith(".") or os.path.splitext(name)[1] not in LIGHT_CURVE_SUFFIXES:
+        return None
+    if not file.data.strip():
+        return "empty: the file has no content"
+    if is_binary:
+        return "binary: the file is not text"
+    if _OPENS_WITH_A_KEY.match(file.data):
+        return "truncated: the header ends before SNID, VARLIST or OBS"
+    return None
+
+
+_reader = ChunkReader()
+
+
+def _set_reader(reader: ChunkReader) -> None:
+    """Give a worker process its reader, once."""
+    global _reader
+    _reader = reader
+
+
+def _read_with_set_reader(members: Sequence[Member], may_ignore: bool) -> ChunkRead:
+    return read_chunk(members, _reader, may_ignore)
+
+
+def _read_in_pool(
+    chunks: Iterator[list[Member]], reader: ChunkReader, may_ignore: bool, workers: int
+) -> Iterator[ChunkRead]:
+    """Read chunks in worker processes, at most two for each in hand, and yield them in order."""
+    pending: deque[Future[ChunkRead]] = deque()
+    with _pool(reader, workers) as pool:
+        try:
+            for chunk in chunks:
+                pending.append(pool.submit(_read_with_set_reader, chunk, may_ignore))
+                if len(pending) > 2 * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool(reader: ChunkReader, workers: int) -> ProcessPoolExecutor:
+    """Start worker processes, forked where the platform forks safely.
+
+    A worker only runs numpy and Arrow kernels on bytes, so a fork of a process with threads is safe, and it starts at
+    once; a spawned one would first import whatever the calling script imports, torch and Prefect among it.
+    """
+    method = "fork" if sys.platform == "linux" else "spawn"
+    return ProcessPoolExecutor(workers, multiprocessing.get_context(method), _set_reader, (reader,))

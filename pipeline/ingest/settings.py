@@ -1,0 +1,78 @@
+"""Settings and summary of an ingest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pydantic import Field
+
+from pipeline.settings import FrozenConfig
+
+__all__ = ["IngestSettings", "IngestSummary", "TooManyBadFilesError"]
+
+
+class IngestSettings(FrozenConfig):
+    """How files become light curves."""
+
+    band_map: dict[str, str] = Field(default_factory=dict)
+    """Names of bands in the files, and ours: `{"DES-g": "g"}`; others keep their name."""
+    bands: tuple[str, ...] | None = None
+    """Bands that may occur, after the band map; None: those that a file's own header announces."""
+    max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
+    """Share of files that may be quarantined before the run as a whole counts as failed."""
+    max_file_bytes: int = Field(default=64 << 20, gt=0)
+    """Size of a single light-curve file, at most [bytes]; a larger one is quarantined unread."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that read; 0: one per core."""
+    objects_per_commit: int = Field(default=20_000, gt=0)
+    """Objects held in memory before they are written."""
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What became of every file: n_files = n_ingested + n_unchanged + n_quarantined; companions are counted apart.
+
+    Attributes:
+        sources: folders, archives and files, as given.
+        n_files: light-curve files met, damaged archives included.
+        n_ingested: objects written, new or changed.
+        n_unchanged: files whose content the store already had.
+        n_quarantined: files of which nothing was kept.
+        n_ignored: companion files, named in `ignored`.
+        n_epochs: measurements written.
+        n_epochs_dropped: bad measurements left out of objects that were written.
+        reasons: kinds of reason in the quarantine of this run, and how often each occurred.
+        ignored: names of the companion files.
+        seconds: wall time.
+        version: of the store's light curves, after this run.
+    """
+
+    sources: tuple[str, ...] = ()
+    n_files: int = 0
+    n_ingested: int = 0
+    n_unchanged: int = 0
+    n_quarantined: int = 0
+    n_ignored: int = 0
+    n_epochs: int = 0
+    n_epochs_dropped: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    seconds: float = 0.0
+    version: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+class TooManyBadFilesError(ValueError):
+    """More files than allowed were quarantined; what was good is in the store, and `summary` says what happened."""
+
+    def __init__(self, summary: IngestSummary, max_bad_fraction: float) -> None:
+        reasons = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.reasons.items()))
+        super().__init__(
+            f"{summary.n_quarantined} of {summary.n_files} files were quarantined, more than the allowed fraction "
+            f"{max_bad_fraction:g}: {reasons}; the good ones are in the store"
+        )
+        self.summary = summary

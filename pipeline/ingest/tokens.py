@@ -1,0 +1,83 @@
+"""Words of a table of text, found for many rows at once.
+
+A table of equal rows needs no parser: the edges between words and white space, found in one pass over the bytes, are
+the offsets of an Arrow string array whose every other string is a word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+__all__ = ["IrregularRowsError", "Words", "split_rows"]
+
+_SPACE: Final = 32
+_NEWLINE: Final = 10
+
+
+class IrregularRowsError(ValueError):
+    """The rows do not all have the expected words; read them one by one to learn which."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of n_rows × width, in one text.
+
+    Attributes:
+        row_starts: (n_rows,) int64, position of each row's first byte in the text [bytes].
+        width: words in a row.
+        strings: Arrow strings, words and the gaps between them in turn.
+    """
+
+    row_starts: npt.NDArray[np.int64]
+    width: int
+    strings: pa.StringArray
+
+    def column(self, index: int) -> pa.StringArray:
+        """Return the words of one column, (n_rows,)."""
+        rows = np.arange(len(self.row_starts), dtype=np.int64)
+        return self.strings.take(pa.array(2 * (rows * self.width + index)))
+
+    def numbers(self, index: int) -> npt.NDArray[np.float64]:
+        """Return a column as (n_rows,) float64.
+
+        Raises:
+            pyarrow.ArrowInvalid: if a word is not a number.
+        """
+        return np.asarray(self.column(index).cast(pa.float64()))
+
+
+def split_rows(text: bytes, width: int, first_word: bytes) -> Words:
+    r"""Find the words of a text in which every line has `width` words and starts with `first_word`.
+
+    >>> split_rows(b"\nOBS: 1 g\nOBS:\t2  r\n", 3, b"OBS:").column(2).to_pylist()
+    ['g', 'r']
+
+    Args:
+        text: starts and ends with a line end; at most 2 GB.
+        width: words in a row.
+        first_word: of every row, without white space before it.
+
+    Raises:
+        IrregularRowsError: if some line is different.
+    """
+    buffer = np.frombuffer(text, np.uint8)
+    is_word = buffer > _SPACE
+    edges = np.flatnonzero(is_word[1:] != is_word[:-1]) + 1
+    if len(edges) == 0 or len(edges) % (2 * width):
+        raise IrregularRowsError(f"{len(edges) // 2} words are not rows of {width}")
+    row_starts = edges[:: 2 * width]
+    row_first_ends = edges[1 :: 2 * width]
+    # As many line ends as rows, and one before each row: then no row holds a line end.
+    follows_line_end = (buffer[row_starts - 1] == _NEWLINE).all() and text.count(b"\n") == len(row_starts) + 1
+    opens_well = (row_first_ends - row_starts == len(first_word)).all() and all(
+        (buffer[row_starts + position] == letter).all() for position, letter in enumerate(first_word)
+    )
+    if not (follows_line_end and opens_well):
+        raise IrregularRowsError(f"some line is not {first_word.decode()} and {width - 1} words")
+    offsets = pa.py_buffer(edges.astype(np.int32))
+    return Words(row_starts, width, pa.StringArray.from_buffers(len(edges) - 1, offsets, pa.py_buffer(text)))

@@ -1,0 +1,211 @@
+"""The catalogue: a folder of Delta Lake tables of light curves, truth and quarantine, and how sources get into it.
+
+Every write is one atomic commit, and the commit of the light curves comes last: until then, a run that is repeated does
+its work again with the same result; after it, the files are known by their content and nothing happens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable, write_deltalake
+
+from pipeline.ingest.intake import Batch, Intake, StoredFile
+from pipeline.ingest.quarantine import update_quarantine
+from pipeline.ingest.readers import ReadOptions
+from pipeline.ingest.reading import ChunkReader, read_chunks
+from pipeline.ingest.settings import IngestSettings, IngestSummary, TooManyBadFilesError
+from pipeline.ingest.sources import SourceError, open_sources
+from pipeline.schema import LIGHT_CURVE_SCHEMA, QUARANTINE_SCHEMA, TRUTH_SCHEMA, LightCurves, Truth
+
+__all__ = ["IngestSettings", "IngestSummary", "SourceError", "Store", "StoreError", "TooManyBadFilesError", "ingest"]
+
+FORMAT: Final = "snflow store"
+FORMAT_VERSION: Final = 1
+_SCHEMAS: Final = {"light_curves": LIGHT_CURVE_SCHEMA, "truth": TRUTH_SCHEMA, "quarantine": QUARANTINE_SCHEMA}
+
+
+class StoreError(ValueError):
+    """A path that is no store, or a store that this version cannot read."""
+
+
+class Store:
+    """A catalogue of light curves on disk.
+
+    Tables are Delta Lake tables below `path`: light_curves, truth, quarantine. Rows come back in order of SNID (as
+    strings), whatever the order in which they were written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Use `Store.open` or `Store.create`."""
+        self.path = path
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open a store.
+
+        Raises:
+            StoreError: if there is none at this path, or a newer snflow wrote it.
+        """
+        path = Path(path)
+        try:
+            label = json.loads((path / "store.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise StoreError(f"{path} is not a snflow store: it has no store.json") from None
+        except ValueError as error:
+            raise StoreError(f"{path} is not a snflow store: store.json is not JSON ({error})") from None
+        if not isinstance(label, dict) or label.get("format") != FORMAT:
+            raise StoreError(f"{path} is not a snflow store: store.json does not say {FORMAT!r}")
+        if label.get("version") != FORMAT_VERSION:
+            raise StoreError(
+                f"{path} is a store of version {label.get('version')}; this snflow reads version {FORMAT_VERSION}"
+            )
+        return cls(path)
+
+    @classmethod
+    def create(cls, path: Path) -> Store:
+        """Create an empty store, or open the one that is there.
+
+        Raises:
+            StoreError: if something else is there.
+        """
+        path = Path(path)
+        if (path / "store.json").exists():
+            return cls.open(path)
+        if path.is_file() or (path.is_dir() and {entry.name for entry in path.iterdir()} - _SCHEMAS.keys()):
+            raise StoreError(f"{path} exists and is not a snflow store")
+        path.mkdir(parents=True, exist_ok=True)
+        for name, schema in _SCHEMAS.items():
+            DeltaTable.create(str(path / name), schema, mode="ignore")
+        unfinished = path / "truth" / "store.json.unfinished"
+        unfinished.write_text(json.dumps({"format": FORMAT, "version": FORMAT_VERSION}) + "\n", encoding="utf-8")
+        os.replace(unfinished, path / "store.json")
+        return cls(path)
+
+    def light_curves(self, snids: Sequence[str] | None = None, version: int | None = None) -> LightCurves:
+        """Read light curves, in order of SNID, or in the order of the given SNIDs.
+
+        Args:
+            snids: which objects; None for all.
+            version: an earlier version of the table; None for the latest.
+
+        Raises:
+            KeyError: if an SNID is not here.
+        """
+        chosen = None if snids is None else pc.field("SNID").isin(list(snids))
+        light_curves = LightCurves.from_arrow(self._read("light_curves", version=version, filters=chosen))
+        return light_curves if snids is None else light_curves.select(snids)
+
+    def snids(self) -> list[str]:
+        """List the objects, in order."""
+        names: list[str] = self._read("light_curves", ["SNID"])["SNID"].to_pylist()
+        return names
+
+    def truth(self) -> Truth:
+        """Read what is known of the classes, in order of SNID."""
+        return Truth(self._read("truth").to_pandas())
+
+    def quarantine(self) -> pd.DataFrame:
+        """Read what was not ingested, and why: QUARANTINE_SCHEMA."""
+        table: pd.DataFrame = self._table("quarantine").to_pyarrow_table().cast(QUARANTINE_SCHEMA).to_pandas()
+        by = ["SOURCE", "FILE", "LINE", "REASON"]
+        return table.sort_values(by, na_position="first", kind="stable", ignore_index=True)
+
+    def version(self) -> int:
+        """Return the version of the light-curve table; it grows with each commit."""
+        return int(self._table("light_curves").version())
+
+    def content_hash(self) -> str:
+        """Hash what classifiers may read of all objects: 32 hexadecimal digits over (SNID, PHOTOMETRY_HASH)."""
+        table = self._read("light_curves", ["SNID", "PHOTOMETRY_HASH"])
+        pairs = zip(table["SNID"].to_pylist(), table["PHOTOMETRY_HASH"].to_pylist(), strict=True)
+        return hashlib.sha256("".join(f"{snid} {digest}\n" for snid, digest in pairs).encode()).hexdigest()[:32]
+
+    def stored_files(self) -> list[StoredFile]:
+        """List which file each object came from."""
+        table = self._read("light_curves", ["SNID", "SOURCE", "SOURCE_HASH"])
+        return [StoredFile(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+
+    def write(self, batch: Batch) -> None:
+        """Write some objects with their truth and quarantine; the light curves last, as the point of no return."""
+        known_truth = set(self._read("truth", ["SNID"])["SNID"].to_pylist())
+        self._upsert("truth", batch.truth, known_truth)
+        stored = self._table("quarantine").to_pyarrow_table().cast(QUARANTINE_SCHEMA)
+        updated = update_quarantine(stored, batch.quarantine, batch.files)
+        if not updated.equals(update_quarantine(stored, [], [])):
+            write_deltalake(self._table("quarantine"), updated, mode="overwrite")
+        self._upsert("light_curves", batch.light_curves, batch.stored_snids)
+
+    def _upsert(self, name: str, rows: pa.Table, stored_snids: set[str]) -> None:
+        """Replace the rows whose SNID is stored, append the others."""
+        is_stored = pc.is_in(rows["SNID"], pa.array(sorted(stored_snids), pa.string()))
+        changed, new = rows.filter(is_stored), rows.filter(pc.invert(is_stored))
+        if len(changed):
+            merger = self._table(name).merge(changed, "old.SNID = new.SNID", source_alias="new", target_alias="old")
+            merger.when_matched_update_all().execute()
+        if len(new):
+            write_deltalake(self._table(name), new, mode="append")
+
+    def _table(self, name: str, version: int | None = None) -> Any:
+        return DeltaTable(str(self.path / name), version=version)
+
+    def _read(self, name: str, columns: list[str] | None = None, **options: Any) -> pa.Table:
+        """Read a table in order of SNID, in the types of its schema."""
+        table = self._table(name, options.pop("version", None)).to_pyarrow_table(columns=columns, **options)
+        schema = _SCHEMAS[name] if columns is None else pa.schema([_SCHEMAS[name].field(name_) for name_ in columns])
+        table = table.select(schema.names).cast(schema)
+        return table.take(pc.sort_indices(table["SNID"]))
+
+
+def ingest(
+    sources: Sequence[Path],
+    store: Store,
+    settings: IngestSettings | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> IngestSummary:
+    """Read folders, archives and files into a store.
+
+    Ingesting the same again changes nothing; a changed file (same base name, same SNID) replaces its object; another
+    file with an SNID that the store already has is quarantined.
+
+    Args:
+        sources: read in this order.
+        store: where to.
+        settings: of the readers, and how much may be bad.
+        progress: called with the files seen so far, and how many there are in all (None while unknown).
+
+    Raises:
+        SourceError: before anything is read, if a source is missing or empty; after it, if no source had a light curve.
+        TooManyBadFilesError: after what is good was written.
+    """
+    settings = settings or IngestSettings()
+    start = perf_counter()
+    opened = open_sources(sources)
+    counts = [source.n_members for source in opened]
+    total = None if None in counts else sum(count or 0 for count in counts)
+    intake = Intake(store.stored_files())
+    reader = ChunkReader(ReadOptions(settings.band_map, settings.bands), settings.max_file_bytes, intake.known)
+    for source in opened:
+        intake.start(source)
+        for chunk in read_chunks(source, reader, settings.workers or os.cpu_count() or 1):
+            intake.add(source, chunk)
+            if progress is not None:
+                progress(intake.n_seen, total)
+            if intake.n_pending >= settings.objects_per_commit:
+                store.write(intake.take_batch())
+    store.write(intake.take_batch())
+    summary = intake.summary([str(path) for path in sources], perf_counter() - start, store.version())
+    if not summary.n_files:
+        raise SourceError(f"no light curve in {', '.join(summary.sources)}: {summary.n_ignored} other files")
+    if summary.n_quarantined > settings.max_bad_fraction * summary.n_files:
+        raise TooManyBadFilesError(summary, settings.max_bad_fraction)
+    return summary
