@@ -74,21 +74,21 @@ NO_MAG: Final = 128.0  # SNANA: the flux is not positive
 class SimulationSettings(FrozenConfig):
     """What survey to simulate."""
 
-    n_objects: int = Field(2000, ge=1, le=999_999)
+    n_objects: int = Field(default=2000, ge=1, le=999_999)
     """Detected supernovae to write."""
-    seed: int = Field(20100401, ge=0)
+    seed: int = Field(default=20100401, ge=0)
     """The whole survey follows from it."""
-    max_redshift: float = Field(1.1, ge=0.05, le=2.0)
+    max_redshift: float = Field(default=1.1, ge=0.05, le=2.0)
     """Volume in which supernovae explode; the default is the SPCC's."""
-    n_seasons: int = Field(3, ge=1)
+    n_seasons: int = Field(default=3, ge=1)
     """Seasons, a year apart."""
-    season_days: float = Field(150.0, ge=30.0, le=300.0)
+    season_days: float = Field(default=150.0, ge=30.0, le=300.0)
     """Length of a season [d]."""
-    noise_scale: float = Field(1.0, gt=0)
+    noise_scale: float = Field(default=1.0, gt=0)
     """Sky noise over that of the SPCC; below 1 is a deeper survey."""
-    photoz_error: float = Field(0.02, gt=0)
+    photoz_error: float = Field(default=0.02, gt=0)
     """Typical host photo-z error over 1 + z."""
-    photoz_outliers: float = Field(0.02, ge=0, le=1)
+    photoz_outliers: float = Field(default=0.02, ge=0, le=1)
     """Fraction of hosts whose photo-z is anywhere in the volume, with an ordinary error."""
     spectroscopic_limit: float = 22.2
     """Peak r magnitude at which half of the supernovae get a spectrum."""

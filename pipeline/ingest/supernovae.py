@@ -1,7 +1,8 @@
 """Simple supernovae for the simulated survey: spectral surfaces per subclass, and what griz bands see of them.
 
 Type Ia are sncosmo's bundled Hsiao template; core-collapse supernovae are blackbodies whose brightness and temperature
-follow simple physics. Good for demonstrations and tests, not for science.
+follow simple physics. Good for demonstrations and tests, not for science. sncosmo and astropy take seconds to import, so
+only the functions that need them do.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import sncosmo
-from astropy.cosmology import FlatLambdaCDM
 
 from pipeline.schema import ZP_INTERNAL
 
@@ -203,6 +202,8 @@ def observe(
 @cache
 def _hsiao() -> tuple[Any, float]:
     """Return the bundled Hsiao template and its AB magnitude at maximum in Bessell B."""
+    import sncosmo
+
     source = sncosmo.get_source("hsiao-subsampled")
     return source, float(source.peakmag("bessellb", "ab"))
 
@@ -210,6 +211,8 @@ def _hsiao() -> tuple[Any, float]:
 @cache
 def bandpass(band: str) -> Any:
     """Return a DES-like band as an `sncosmo.Bandpass`: a top hat with smooth edges."""
+    import sncosmo
+
     low, high = BAND_EDGES[band]
     wavelength = np.arange(low - 200, high + 201, 10.0)
     transmission = 1 / (1 + np.exp(-(wavelength - low) / 30)) / (1 + np.exp((wavelength - high) / 30))
@@ -229,6 +232,8 @@ def _band_quadrature() -> dict[str, tuple[Floats, Floats]]:
 
 @cache
 def _dust_table() -> tuple[Floats, Floats]:
+    import sncosmo
+
     dust = sncosmo.F99Dust()
     dust["ebv"] = 1.0
     wavelength = np.arange(1000.0, 12000.0, 10.0)
@@ -243,6 +248,8 @@ def _reddening(wavelength: Floats) -> Floats:
 @cache
 def _cosmology() -> tuple[Floats, Floats, Floats]:
     """Redshift, distance modulus [mag] and comoving volume per redshift; flat, H0 = 70 km/s/Mpc, Ωm = 0.3."""
+    from astropy.cosmology import FlatLambdaCDM
+
     cosmology = FlatLambdaCDM(H0=70.0, Om0=0.3)
     redshift = np.linspace(0.01, 2.0, 4000)
     volume = cosmology.differential_comoving_volume(redshift).value
