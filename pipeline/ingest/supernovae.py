@@ -1,7 +1,7 @@
 """Simple supernovae for the simulated survey: spectral surfaces per subclass, and what griz bands see of them.
 
 Type Ia are sncosmo's bundled Hsiao template; core-collapse supernovae are blackbodies whose brightness and temperature
-follow simple physics. Good for demonstrations and tests, not for science. sncosmo and astropy take seconds to import, so
+follow simple physics. Good for demonstrations and tests, not for science. sncosmo and astropy are slow to import, so
 only the functions that need them do.
 """
 
