@@ -20,9 +20,10 @@ from pipeline.report.figures import Figure, draw_figures, draw_gallery, render_s
 from pipeline.report.inputs import GALLERY_KINDS, ReportInputs
 from pipeline.report.style import dark_rules
 
-__all__ = ["MAX_QUARANTINE_ROWS", "Cell", "Table", "write_report"]
+__all__ = ["MAX_ROWS_LISTED", "Cell", "Table", "render_page", "write_report"]
 
-MAX_QUARANTINE_ROWS: Final = 200
+MAX_ROWS_LISTED: Final = 200
+"""Rows of the quarantine, and of inputs without a probability, that the page lists; all are counted."""
 MAX_TEXT: Final = 300
 """Characters of a stranger's text, such as a reason, that the page shows."""
 
@@ -43,11 +44,11 @@ METRIC_NAMES: Final = {
     "ece": "Calibration error",
 }
 INGEST_NAMES: Final = {
-    "n_files": "files seen",
+    "n_files": "light-curve files met",
     "n_ingested": "light curves ingested",
     "n_unchanged": "unchanged since the last time",
     "n_quarantined": "quarantined",
-    "n_ignored": "ignored (not light curves)",
+    "n_ignored": "companion files, ignored",
     "n_epochs": "measurements kept",
     "n_epochs_dropped": "measurements left out",
     "seconds": "seconds",
@@ -101,7 +102,7 @@ def render_page(inputs: ReportInputs) -> str:
         majority=_majority(inputs.headline),
         protocol=PROTOCOLS.get(inputs.protocol or ""),
         configuration=json.dumps(inputs.configuration, indent=2, ensure_ascii=False, default=str),
-        n_quarantine_shown=min(len(inputs.quarantine), MAX_QUARANTINE_ROWS),
+        n_quarantine_shown=min(len(inputs.quarantine), MAX_ROWS_LISTED),
         calibration_bins=CALIBRATION_BINS,
         dark_rules=Markup(dark_rules()),
     )
@@ -134,7 +135,7 @@ def _performance_tables(inputs: ReportInputs, headline: Evaluation) -> dict[str,
             ("SNID", "status", "reason"),
             [
                 [Cell(_clip(row.snid)), Cell(row.status), Cell(_clip(row.reason))]
-                for row in headline.without_probability
+                for row in headline.without_probability[:MAX_ROWS_LISTED]
             ],
         ),
         "metrics": _metrics_table(inputs.evaluations),
@@ -258,7 +259,7 @@ def _quarantine_table(quarantine: pd.DataFrame) -> Table:
     columns = ("FILE", "LINE", "SNID", "SCOPE", "REASON")
     if quarantine.empty:
         return Table("", columns, [])
-    shown = quarantine.head(MAX_QUARANTINE_ROWS)[list(columns)]
+    shown = quarantine.head(MAX_ROWS_LISTED)[list(columns)]
     rows = [
         [
             Cell(_clip(file)),

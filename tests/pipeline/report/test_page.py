@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.evaluate.evaluation import evaluate
 from pipeline.report.inputs import GalleryItem, ReportInputs
-from pipeline.report.page import MAX_QUARANTINE_ROWS, render_page, write_report
+from pipeline.report.page import MAX_ROWS_LISTED, render_page, write_report
 from pipeline.schema import QUARANTINE_SCHEMA, Truth
 
 from .conftest import HOSTILE, make_predictions
@@ -127,8 +127,16 @@ def test_simulated_data_are_called_simulated_and_not_compared(inputs, html):
 
 
 def test_the_quarantine_is_cut_short_and_says_so(html):
-    assert html.count("expected 10 fields, came 7") == MAX_QUARANTINE_ROWS
+    assert html.count("expected 10 fields, came 7") == MAX_ROWS_LISTED
     assert "The first 200 of 205 entries" in html
+
+
+def test_inputs_without_a_probability_are_all_counted_and_the_first_listed(truth):
+    predictions = make_predictions([f"DES{i}" for i in range(400)], np.full(400, np.nan))
+    result = evaluate(predictions, truth, name="all rejected", n_resamples=2)
+    html = render_page(ReportInputs(title="Rejected", is_simulated=False, evaluations=[result]))
+    assert "400 inputs were rejected or failed; the first 200 of them" in text_of(html)
+    assert html.count("fewer than 3 epochs") == MAX_ROWS_LISTED
 
 
 def test_names_from_strangers_are_shown_and_never_obeyed(inputs, predictions, truth):
