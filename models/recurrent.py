@@ -46,12 +46,18 @@ class RecurrentLayer(nn.Module):
         self.merge = config.merge
         self.output_size = hidden_size * (2 if config.bidirectional and config.merge == "concat" else 1)
 
-    def forward(self, steps: Tensor, reversal: Tensor) -> Tensor:
-        """Map (batch, time, input) to (batch, time, output); `reversal` is `reversed_steps` of the mask."""
+    def forward(self, steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (batch, time, input) to outputs of each step, and to what the directions say last, (batch, output)."""
         ahead: Tensor = self.forwards(steps)[0]
         if self.backwards is None:
-            return ahead
-        back = take_steps(self.backwards(take_steps(steps, reversal))[0], reversal)
+            return ahead, last_step(ahead, mask)
+        reversal = reversed_steps(mask)
+        back: Tensor = self.backwards(take_steps(steps, reversal))[0]
+        outputs = self.join(ahead, take_steps(back, reversal))
+        return outputs, self.join(last_step(ahead, mask), last_step(back, mask))
+
+    def join(self, ahead: Tensor, back: Tensor) -> Tensor:
+        """Merge the two directions."""
         return torch.cat([ahead, back], dim=-1) if self.merge == "concat" else ahead + back
 
 
@@ -97,23 +103,17 @@ class RecurrentClassifier(LightCurveClassifier):
         context = batch.context[:, None].expand(-1, mask.shape[1], -1)
         steps = torch.cat([batch.sequence, context], dim=-1) * mask[..., None]
         steps = self.embedding(steps)
-        reversal = reversed_steps(mask)
         for layer in self.layers:
-            steps = self.dropout(layer(steps, reversal))
+            outputs, last = layer(steps, mask)
+            steps = self.dropout(outputs)
         if self.pooling == "consensus":
             return masked_mean(self.head(steps), mask)
-        logits: Tensor = self.head(self.pool(steps, mask))
-        return logits
-
-    def pool(self, steps: Tensor, mask: Tensor) -> Tensor:
-        """Reduce (batch, time, size) to one vector a light curve."""
         if self.attention is not None:
-            pooled: Tensor = self.attention(steps, mask)
-            return pooled
-        if self.pooling == "mean":
-            return masked_mean(steps, mask)
-        last = mask.sum(dim=1) - 1
-        return steps[torch.arange(len(steps), device=steps.device), last]
+            pooled = self.attention(steps, mask)
+        else:
+            pooled = masked_mean(steps, mask) if self.pooling == "mean" else self.dropout(last)
+        logits: Tensor = self.head(pooled)
+        return logits
 
 
 def make_head(input_size: int, hidden_size: int, n_classes: int, dropout: float) -> nn.Module:
@@ -130,6 +130,11 @@ def reversed_steps(mask: Tensor) -> Tensor:
     steps = torch.arange(mask.shape[1], device=mask.device)
     mirrored = mask.sum(dim=1, keepdim=True) - 1 - steps
     return torch.where(mirrored >= 0, mirrored, steps)
+
+
+def last_step(values: Tensor, mask: Tensor) -> Tensor:
+    """(batch, size) of (batch, time, size) at the last step that exists."""
+    return values[torch.arange(len(values), device=values.device), mask.sum(dim=1) - 1]
 
 
 def take_steps(values: Tensor, index: Tensor) -> Tensor:

@@ -35,6 +35,10 @@ class ClassifySettings(FrozenConfig):
     """Which redshift the model is given in the place of the photo-z that it was trained with."""
     min_steps: int = Field(default=3, ge=1)
     """Objects with fewer resampled steps keep their probabilities, but abstain."""
+    band_map: dict[str, str] = Field(default_factory=dict)
+    """Bands to rename, as in {"DES-g": "g"}."""
+    ignore_bands: tuple[str, ...] = ()
+    """Bands whose measurements are left out."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     chunk_objects: int = Field(default=20_000, ge=1)
     """Objects prepared at a time; bounds the memory."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BeforeValidator
 from scipy import stats
 
-from pipeline.evaluate.metrics import CALIBRATION_BINS, Scores, calibration_bin
+from pipeline.evaluate.metrics import CALIBRATION_BINS, Number, Scores, calibration_bin
 
 __all__ = [
     "MAX_CURVE_POINTS",
@@ -29,14 +28,6 @@ MAX_CURVE_POINTS: Final = 400
 INTERVAL_LEVEL: Final = 0.683
 
 Floats = npt.NDArray[np.float64]
-
-
-def _null_is_nan(value: object) -> object:
-    return float("nan") if value is None else value
-
-
-Number = Annotated[float, BeforeValidator(_null_is_nan)]
-"""A float whose undefined value is NaN in Python and null in JSON."""
 
 
 @dataclass(frozen=True)

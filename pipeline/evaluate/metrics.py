@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BeforeValidator
 
 __all__ = [
     "CALIBRATION_BINS",
@@ -106,12 +107,20 @@ Metric = Callable[[Scores, Floats], Floats]
 """From scores and counts (n_resamples, n_objects) to one value per resample."""
 
 
+def _null_is_nan(value: object) -> object:
+    return float("nan") if value is None else value
+
+
+Number = Annotated[float, BeforeValidator(_null_is_nan)]
+"""A float whose undefined value is NaN in Python and null in JSON."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A value and its bootstrap standard deviation; NaN where undefined."""
 
-    value: float
-    std: float
+    value: Number
+    std: Number
 
 
 def accuracy(scores: Scores, counts: Floats) -> Floats:

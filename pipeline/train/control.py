@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 from pipeline.schema import LightCurves, Predictions, prediction_columns, probability_columns
 from pipeline.taxonomy import CLASS_SETS
@@ -29,7 +30,8 @@ def control_predictions(sample: Sample, experiment: Experiment) -> Predictions:
     train, labels = sample.part(sample.split.train)
     test, _ = sample.part(sample.split.test)
     trees = HistGradientBoostingClassifier(max_iter=100, early_stopping=False, random_state=experiment.fit.seed)
-    trees.fit(control_features(train), labels)
+    with threadpool_limits(1):  # its threads spin, which is slow beside anything else that runs
+        trees.fit(control_features(train), labels)
     classes = CLASS_SETS[experiment.classes]
     probabilities = np.zeros((len(test), len(classes)))
     probabilities[:, trees.classes_] = trees.predict_proba(control_features(test))

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-__all__ = ["StateError", "TrainingState", "write_atomically"]
+__all__ = ["StateError", "TrainingState", "optimizer_from_state", "optimizer_to_state"]
 
 
 class StateError(ValueError):
@@ -90,10 +90,3 @@ def optimizer_from_state(optimizer: torch.optim.Optimizer, state: TrainingState)
         index, _, name = key.partition(".")
         moments.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": moments, "param_groups": state.numbers["optimizer"]})
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a crash leaves the old one or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -1,0 +1,45 @@
+"""Flow `classify`: a prediction for every object of a store, folder or archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.artifacts import publish
+from flows.progress import progress
+from flows.tasks import reading_or_writing
+from pipeline.classify.catalogue import classify_catalogue
+from pipeline.classify.predict import ClassifySettings
+
+__all__ = ["classify", "classify_step"]
+
+
+def classify_step(
+    source: Path, model: Path, outputs: list[Path], settings: ClassifySettings, command: str = ""
+) -> dict[str, Any]:
+    """Classify with a progress bar over the objects."""
+    done = 0
+    with progress("Classifying") as report:
+
+        def show(count: int) -> None:
+            nonlocal done
+            done += count
+            report(done, None, "light curves")
+
+        return classify_catalogue(source, model, outputs, settings, show, command)
+
+
+classify_task = reading_or_writing(classify_step, "classify and write")
+
+
+@flow(name="classify")
+def classify(
+    source: Path, model: Path, outputs: list[Path], settings: ClassifySettings, command: str = ""
+) -> dict[str, Any]:
+    """Classify every object; as many rows as objects, each with a status and a reason."""
+    summary = classify_task(source, model, outputs, settings, command)
+    text = f"Predictions: {', '.join(f'`{path}`' for path in outputs)}"
+    publish("snflow-classify", f"Classified {summary['n_objects']} objects of {source}", summary, text)
+    return summary

@@ -1,0 +1,59 @@
+"""Progress on standard error: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+__all__ = ["Report", "progress"]
+
+Report = Callable[[int, int | None, str], None]
+"""Called with what is done, out of how many (None: unknown), and a few words."""
+
+SECONDS_BETWEEN_LINES: Final = 15.0
+
+
+@contextmanager
+def progress(task: str) -> Iterator[Report]:
+    """Show the progress of a task while it runs."""
+    console = Console(stderr=True)
+    with _bar(task, console) if console.is_terminal else _lines(task) as report:
+        yield report
+
+
+@contextmanager
+def _bar(task: str, console: Console) -> Iterator[Report]:
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}"),
+    )
+    with Progress(*columns, console=console) as bars:
+        bar = bars.add_task(task, total=None, words="")
+
+        def report(done: int, total: int | None, words: str = "") -> None:
+            bars.update(bar, completed=done, total=total, words=words)
+
+        yield report
+
+
+@contextmanager
+def _lines(task: str) -> Iterator[Report]:
+    last = time.monotonic()
+
+    def report(done: int, total: int | None, words: str = "") -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            print(f"{task}: {done} of {total if total is not None else '?'} {words}".rstrip(), file=sys.stderr)  # noqa: T201
+
+    yield report

@@ -1,0 +1,85 @@
+"""Training from a store into a run folder, with everything that a report needs to know about it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.prepare.split import Split
+from pipeline.provenance import write_atomically, write_record
+from pipeline.store import Store
+from pipeline.train.experiment import Experiment
+from pipeline.train.fit import TrainingResult, train_classifier
+from pipeline.train.member import Row
+
+__all__ = ["read_history", "read_split", "train_from_store"]
+
+
+def train_from_store(
+    store: Path, experiment: Experiment, out: Path, report: Callable[[Row], None] = lambda row: None, command: str = ""
+) -> dict[str, Any]:
+    """Train a classifier on the objects of a store.
+
+    Args:
+        store: a catalogue folder.
+        experiment: settings.
+        out: run folder: `model/`, `training/`, `split.parquet`, `history.csv` and `train.json` are written there.
+        report: called with the history row of each finished epoch.
+        command: what was typed, for the record.
+
+    Returns:
+        The summary in `train.json`.
+    """
+    started = time.perf_counter()
+    catalogue = Store.open(store)
+    result = train_classifier(catalogue.light_curves(), catalogue.truth(), experiment, out, report)
+    write_parquet(result.sample.split.to_table(), out / "split.parquet")
+    write_atomically(out / "history.csv", result.history.to_csv(index=False))
+    summary = summarise(result, catalogue, time.perf_counter() - started)
+    write_record(out, "train", {"store": str(store), "experiment": experiment.model_dump()}, summary, command)
+    return summary
+
+
+def summarise(result: TrainingResult, store: Store, seconds: float) -> dict[str, Any]:
+    """Say in numbers what was trained."""
+    checkpoint, sample = result.checkpoint, result.sample
+    best = result.history.loc[result.history.groupby("MEMBER")["VALID_LOSS"].idxmin()]
+    return {
+        "model": checkpoint.name,
+        "n_objects": len(sample.light_curves),
+        "cuts": dict(sample.cuts),
+        "split": sample.split.counts,
+        "split_hash": sample.split.hash,
+        "data_hash": checkpoint.card["data_hash"],
+        "store_version": store.version(),
+        "members": len(checkpoint.weights),
+        "epochs": best["EPOCH"].tolist(),
+        "validation_loss": best["VALID_LOSS"].round(5).tolist(),
+        "validation_accuracy": best["VALID_ACCURACY"].round(5).tolist(),
+        "temperature": checkpoint.temperature,
+        "thresholds": checkpoint.thresholds,
+        "seconds": round(seconds, 1),
+    }
+
+
+def read_split(run: Path) -> Split:
+    """Read who was in which part of a run's sample."""
+    return Split.from_table(pd.read_parquet(run / "split.parquet"))
+
+
+def read_history(run: Path) -> pd.DataFrame:
+    """Read the training history of a run."""
+    return pd.read_csv(run / "history.csv")
+
+
+def write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """Write a Parquet file so that a crash leaves the old one or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    table.to_parquet(temporary, index=False)
+    os.replace(temporary, path)

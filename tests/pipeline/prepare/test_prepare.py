@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.prepare.augment import AugmentConfig, augment, drop_measurements, scatter_redshift, truncate
+from pipeline.prepare.extinction import correct_extinction
+from pipeline.prepare.normalise import (
+    NORMALISERS,
+    GlobalScale,
+    NormaliserConfig,
+    NotFittedError,
+    ObjectScale,
+    build_normaliser,
+)
+from pipeline.prepare.resample import Resampled, group_epochs
+from pipeline.prepare.selection import SelectionSettings, select
+from pipeline.prepare.split import Split, SplitSettings, split_objects
+from tests.builders import BANDS, make_light_curves, make_survey
+
+CONFIGS: dict[str, NormaliserConfig] = {"per_object": ObjectScale(), "global": GlobalScale()}
+
+
+@pytest.fixture(scope="module")
+def steps() -> Resampled:
+    return group_epochs(make_survey(30)[0], BANDS, 0.5)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_every_normaliser_is_in_this_suite() -> None:
+    assert set(CONFIGS) == set(NORMALISERS)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+class TestNormalisers:
+    def test_features_have_names(self, config: NormaliserConfig, steps: Resampled) -> None:
+        normaliser = build_normaliser(BANDS, config)
+        normaliser.fit(steps)
+        batch = normaliser(steps.batch(np.arange(30)))
+        assert batch.sequence.shape[2] == len(normaliser.feature_names)
+        assert batch.context.shape[1] == len(normaliser.context_names)
+        assert torch.isfinite(batch.sequence).all()
+        assert not batch.sequence[~batch.mask].any()
+
+    def test_the_inverse_gives_the_photometry_back(self, config: NormaliserConfig, steps: Resampled) -> None:
+        normaliser = build_normaliser(BANDS, config)
+        normaliser.fit(steps)
+        photometry = steps.batch(np.arange(30))
+        flux, flux_err = normaliser.inverse(normaliser(photometry))
+        torch.testing.assert_close(
+            flux[photometry.observed], photometry.flux[photometry.observed], rtol=1e-4, atol=1e-3
+        )
+        torch.testing.assert_close(
+            flux_err[photometry.observed], photometry.flux_err[photometry.observed], rtol=1e-4, atol=1e-3
+        )
+
+    def test_what_was_fitted_survives_as_state(self, config: NormaliserConfig, steps: Resampled) -> None:
+        fitted, loaded = build_normaliser(BANDS, config), build_normaliser(BANDS, config)
+        fitted.fit(steps)
+        loaded.load_state(fitted.state())
+        photometry = steps.batch(np.arange(30))
+        torch.testing.assert_close(fitted(photometry).sequence, loaded(photometry).sequence)
+
+    def test_company_does_not_change_the_features(self, config: NormaliserConfig, steps: Resampled) -> None:
+        normaliser = build_normaliser(BANDS, config)
+        normaliser.fit(steps)
+        together, alone = normaliser(steps.batch(np.arange(30))), normaliser(steps.batch(np.array([7])))
+        torch.testing.assert_close(together.sequence[7, : alone.sequence.shape[1]], alone.sequence[0])
+        torch.testing.assert_close(together.context[7], alone.context[0])
+
+
+def test_a_global_normaliser_refuses_use_before_fit(steps: Resampled) -> None:
+    with pytest.raises(NotFittedError, match="call fit"):
+        build_normaliser(BANDS, GlobalScale())(steps.batch(np.array([0])))
+
+
+def test_the_scale_is_the_brightest_point_that_is_well_measured() -> None:
+    curve = [(0.0, "g", 100.0, 5.0), (5.0, "g", 400.0, 390.0), (9.0, "r", 50.0, 1.0)]
+    batch = group_epochs(make_light_curves({"a": curve}), BANDS, 0.5).batch(np.array([0]))
+    features = build_normaliser(BANDS, ObjectScale())(batch)
+    assert 10 ** features.context[0, 0].item() == pytest.approx(100.0)
+    assert features.sequence[0, :, 0].tolist() == pytest.approx([1.0, 4.0, 0.0])
+
+
+def test_an_all_negative_light_curve_has_a_positive_scale() -> None:
+    curve = [(0.0, "g", -30.0, 5.0), (5.0, "g", -80.0, 6.0)]
+    batch = group_epochs(make_light_curves({"a": curve}), BANDS, 0.5).batch(np.array([0]))
+    features = build_normaliser(BANDS, ObjectScale())(batch)
+    assert 10 ** features.context[0, 0].item() == pytest.approx(5.0)
+    assert torch.isfinite(features.sequence).all()
+
+
+def test_a_hidden_redshift_and_a_missing_one_look_alike() -> None:
+    curve = [(0.0, "g", 30.0, 5.0)]
+    light_curves = make_light_curves({"a": curve, "b": curve}, PHOTOZ=[0.4, np.nan], PHOTOZ_ERR=[0.1, np.nan])
+    batch = group_epochs(light_curves, BANDS, 0.5).batch(np.array([0, 1]))
+    hidden = scatter_redshift(batch, 0.0, 1.0, seeded())
+    context = build_normaliser(BANDS, ObjectScale())(hidden).context
+    torch.testing.assert_close(context[0], context[1])
+
+
+def test_augmentation_of_strength_zero_changes_nothing(steps: Resampled) -> None:
+    batch = steps.batch(np.arange(30))
+    nothing = AugmentConfig(drop=0, noise=0, truncate=0, photoz=0, hide_redshift=0)
+    changed = augment(batch, nothing, seeded())
+    for name in ("days", "flux", "flux_err", "observed", "mask", "header"):
+        torch.testing.assert_close(getattr(changed, name), getattr(batch, name), equal_nan=True)
+
+
+def test_augmentation_is_a_function_of_its_generator(steps: Resampled) -> None:
+    batch = steps.batch(np.arange(30))
+    first, again, other = (augment(batch, AugmentConfig(), seeded(seed)) for seed in (1, 1, 2))
+    torch.testing.assert_close(first.flux, again.flux)
+    assert not torch.equal(first.flux, other.flux)
+
+
+def test_dropped_measurements_vanish_and_steps_left_empty_too(steps: Resampled) -> None:
+    batch = steps.batch(np.arange(30))
+    dropped = drop_measurements(batch, 0.9, seeded())
+    assert dropped.observed.sum() < batch.observed.sum()
+    assert torch.equal(dropped.observed.any(dim=2), dropped.mask)
+    assert dropped.mask.any(dim=1).all()
+    assert not dropped.flux[~dropped.observed].any()
+    assert (dropped.days[:, 0] == 0).all()
+
+
+def test_an_object_that_would_lose_everything_keeps_all(steps: Resampled) -> None:
+    light_curves = make_light_curves({"a": [(0.0, "g", 30.0, 5.0)]})
+    batch = group_epochs(light_curves, BANDS, 0.5).batch(np.array([0]))
+    for seed in range(20):
+        assert drop_measurements(batch, 0.99, seeded(seed)).observed.sum() == 1
+
+
+def test_truncation_keeps_a_beginning_of_the_light_curve(steps: Resampled) -> None:
+    batch = steps.batch(np.arange(30))
+    cut = truncate(batch, 1.0, seeded())
+    for row in range(30):
+        length = int(cut.mask[row].sum())
+        assert 1 <= length <= int(batch.mask[row].sum())
+        torch.testing.assert_close(cut.flux[row, :length], batch.flux[row, :length])
+
+
+def test_extra_noise_has_the_size_that_the_errors_then_say() -> None:
+    curves = {str(number): [(0.0, "g", 100.0, 10.0)] for number in range(20_000)}
+    batch = group_epochs(make_light_curves(curves), BANDS, 0.5).batch(np.arange(20_000))
+    noisy = augment(batch, AugmentConfig(drop=0, truncate=0, noise=1.0), seeded())
+    added = (noisy.flux_err[:, 0, 0].double() ** 2 - 100).sqrt()
+    pull = ((noisy.flux[:, 0, 0] - 100) / added)[added > 0.5]
+    assert pull.std().item() == pytest.approx(1.0, abs=0.02)
+
+
+def test_extinction_correction_brightens_by_the_published_coefficients() -> None:
+    light_curves = make_light_curves({"a": [(0.0, "g", 10.0, 1.0), (1.0, "z", 10.0, 1.0)]}, MWEBV=[0.1])
+    epochs = correct_extinction(light_curves).epochs
+    assert epochs["FLUXCAL"].tolist() == pytest.approx([10 * 10 ** (0.4 * 0.3237), 10 * 10 ** (0.4 * 0.1217)])
+    assert (epochs["FLUXCAL"] / epochs["FLUXCALERR"]).tolist() == pytest.approx([10, 10])
+
+
+def test_extinction_correction_refuses_a_band_without_coefficient() -> None:
+    with pytest.raises(ValueError, match="no extinction coefficient"):
+        correct_extinction(make_light_curves({"a": [(0.0, "w", 10.0, 1.0)]}, MWEBV=[0.1]))
+
+
+def test_cuts_are_counted_and_leave_nobody_out_silently() -> None:
+    curves = {
+        "good": [(0.0, "g", 90.0, 5.0), (1.0, "r", 9.0, 5.0)],
+        "short": [(0.0, "g", 90.0, 5.0)],
+        "faint": [(0.0, "g", 2.0, 5.0), (1.0, "r", 9.0, 5.0)],
+        "other": [(0.0, "Y", 90.0, 5.0), (1.0, "Y", 90.0, 5.0)],
+        "none": [],
+    }
+    selection = select(make_light_curves(curves), BANDS, SelectionSettings(min_epochs=2, min_snr=5))
+    assert selection.passes.tolist() == [True, False, False, False, False]
+    assert selection.counts == [
+        ("fewer than 2 measurements in griz", 3),
+        ("no measurement in griz with S/N above 5", 1),
+    ]
+
+
+def test_a_split_depends_on_who_there_is_and_not_on_the_order() -> None:
+    snids = [str(number) for number in range(100)]
+    split = split_objects(snids, SplitSettings(train=40))
+    assert split == split_objects(snids[::-1], SplitSettings(train=40))
+    assert split.counts == {"train": 36, "validation": 4, "test": 60}
+    assert len({*split.train, *split.validation, *split.test}) == 100
+    assert Split.from_table(split.to_table()) == split
+    assert split.hash != split_objects(snids, SplitSettings(train=40, seed=2)).hash
+
+
+def test_a_split_that_cannot_be_drawn_says_so() -> None:
+    with pytest.raises(ValueError, match="cannot draw 400 training objects"):
+        split_objects([str(number) for number in range(100)], SplitSettings(train=400))
