@@ -281,9 +281,7 @@ def photometry_hashes(objects: pd.DataFrame, epochs: pd.DataFrame, offsets: npt.
     Returns:
         16 hexadecimal digits an object, over its SNID, MWEBV and redshifts and the multiset of its epochs.
     """
-    epoch_hashes = pd.util.hash_pandas_object(
-        epochs[list(EPOCH_COLUMNS)].astype({"BAND": "str"}), index=False
-    ).to_numpy()
+    epoch_hashes = pd.util.hash_pandas_object(epochs[list(EPOCH_COLUMNS)], index=False).to_numpy()
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(epoch_hashes, dtype=np.uint64)])
     header = objects[["SNID", "MWEBV", "PHOTOZ", "PHOTOZ_ERR", "SPECZ", "SPECZ_ERR"]]
     header_hashes = pd.util.hash_pandas_object(header, index=False).to_numpy()

@@ -151,7 +151,7 @@ def _load(member: Member, max_bytes: int) -> tuple[bytes | None, str]:
             size = os.fstat(handle.fileno()).st_size
             if size > max_bytes:
                 return None, f"too large: {size} bytes, at most {max_bytes} are read"
-            return handle.readall(), ""
+            return handle.read(size + 1), ""  # in one system call
     except OSError as error:
         return None, f"cannot be opened: {error.strerror}"
 

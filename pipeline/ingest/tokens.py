@@ -15,6 +15,8 @@ import pyarrow as pa
 
 __all__ = ["IrregularRowsError", "Words", "split_rows"]
 
+Positions = npt.NDArray[np.int64]
+
 _SPACE: Final = 32
 _NEWLINE: Final = 10
 
@@ -33,7 +35,7 @@ class Words:
         strings: Arrow strings, words and the gaps between them in turn.
     """
 
-    row_starts: npt.NDArray[np.int64]
+    row_starts: Positions
     width: int
     strings: pa.StringArray
 
@@ -67,17 +69,21 @@ def split_rows(text: bytes, width: int, first_word: bytes) -> Words:
     """
     buffer = np.frombuffer(text, np.uint8)
     is_word = buffer > _SPACE
-    edges = np.flatnonzero(is_word[1:] != is_word[:-1]) + 1
+    edges = np.flatnonzero(is_word[1:] != is_word[:-1])
+    edges += 1
     if len(edges) == 0 or len(edges) % (2 * width):
         raise IrregularRowsError(f"{len(edges) // 2} words are not rows of {width}")
-    row_starts = edges[:: 2 * width]
-    row_first_ends = edges[1 :: 2 * width]
+    row_starts = edges[:: 2 * width].copy()
     # As many line ends as rows, and one before each row: then no row holds a line end.
-    follows_line_end = (buffer[row_starts - 1] == _NEWLINE).all() and text.count(b"\n") == len(row_starts) + 1
-    opens_well = (row_first_ends - row_starts == len(first_word)).all() and all(
-        (buffer[row_starts + position] == letter).all() for position, letter in enumerate(first_word)
-    )
-    if not (follows_line_end and opens_well):
+    n_line_ends = np.count_nonzero(buffer == _NEWLINE) - 1
+    follows_line_end = n_line_ends == len(row_starts) and (buffer[row_starts - 1] == _NEWLINE).all()
+    if not (follows_line_end and _all_start_with(text, row_starts, edges[1 :: 2 * width], first_word)):
         raise IrregularRowsError(f"some line is not {first_word.decode()} and {width - 1} words")
     offsets = pa.py_buffer(edges.astype(np.int32))
     return Words(row_starts, width, pa.StringArray.from_buffers(len(edges) - 1, offsets, pa.py_buffer(text)))
+
+
+def _all_start_with(text: bytes, starts: Positions, ends: Positions, word: bytes) -> bool:
+    """Tell whether the words from `starts` to `ends` are all this word."""
+    at_every_byte = np.ndarray(len(text) - len(word) + 1, f"S{len(word)}", text, strides=(1,))
+    return bool((ends - starts == len(word)).all() and (at_every_byte[starts] == word).all())

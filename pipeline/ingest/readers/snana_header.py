@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -15,14 +16,20 @@ from typing import Final, NamedTuple
 from pipeline.schema import ZP_INTERNAL
 from pipeline.taxonomy import SNANA_TYPE_CODES, class_of
 
-__all__ = ["FATAL_IF_REPEATED", "Columns", "Header", "HeaderError", "Observed", "Told", "find_keys", "parse_header"]
+__all__ = ["Columns", "Header", "HeaderError", "Observed", "Told", "find_keys", "parse_header"]
 
-KEY_LINE: Final = re.compile(rb"\n[ \t]*([A-Z][\w-]*):([^\n]*)")
+KEYS: Final = frozenset(
+    b"SNID SURVEY FILTERS RA DECL DEC MWEBV REDSHIFT_SPEC REDSHIFT_HELIO HOST_GALAXY_PHOTO-Z HOSTGAL_PHOTOZ "
+    b"HOSTGAL_PHOTOZ_ERR HOSTGAL_SPECZ HOSTGAL_SPECZ_ERR REDSHIFT_HELIO_ERR REDSHIFT_SPEC_ERR ZP_FLUXCAL NOBS VARLIST "
+    b"SNTYPE TYPE SIM_COMMENT SIM_NON1a SIM_REDSHIFT SIM_REDSHIFT_HELIO SIM_PEAKMJD".split()
+)
+"""Keys that are read; one that occurs twice is an error, for nobody can say which is meant."""
+KEY_LINE: Final = re.compile(rb"\n[ \t]*(" + b"|".join(sorted(KEYS)) + rb"):([^\n]*)")
 SIM_COMMENT: Final = re.compile(rb"SN Type = *(\S+) *, *MODEL = *(\S+)")
 MISSING: Final = frozenset({-9.0, -99.0, -999.0})
 """What SNANA writes for a number it does not know; a legal value for a flux, hence for headers only."""
 
-Keys = Mapping[bytes, bytes]
+Found = Mapping[bytes, bytes]
 
 
 class HeaderError(ValueError):
@@ -81,30 +88,21 @@ class Header(NamedTuple):
     n_rows: int  # announced, 0 when not
 
 
-FATAL_IF_REPEATED: Final = frozenset(
-    b"SNID SURVEY FILTERS RA DECL DEC MWEBV REDSHIFT_SPEC REDSHIFT_HELIO HOST_GALAXY_PHOTO-Z HOSTGAL_PHOTOZ "
-    b"HOSTGAL_PHOTOZ_ERR HOSTGAL_SPECZ HOSTGAL_SPECZ_ERR REDSHIFT_HELIO_ERR REDSHIFT_SPEC_ERR ZP_FLUXCAL NOBS VARLIST "
-    b"SNTYPE TYPE SIM_COMMENT SIM_NON1a SIM_REDSHIFT SIM_REDSHIFT_HELIO SIM_PEAKMJD".split()
-)
-"""Keys that are read: twice in one header, and nobody can say which is meant."""
-
-
 def find_keys(header: bytes) -> dict[bytes, bytes]:
-    """Return the text after each key, comments and units included.
+    """Return the text after each key that is read, comments and units included.
 
     Args:
         header: the lines, with a line end before the first.
 
     Raises:
-        HeaderError: if a key that is read occurs twice.
+        HeaderError: if a key occurs twice.
     """
     found = KEY_LINE.findall(header)
     keys = dict(found)
     if len(keys) < len(found):
-        names = [name for name, _ in found]
-        for name in FATAL_IF_REPEATED.intersection(names):
-            if names.count(name) > 1:
-                raise HeaderError(name, f"duplicated key: {name.decode()} occurs {names.count(name)} times")
+        counts = Counter(name for name, _ in found)
+        name, count = counts.most_common(1)[0]
+        raise HeaderError(name, f"duplicated key: {name.decode()} occurs {count} times")
     return keys
 
 
@@ -132,7 +130,7 @@ def parse_header(header: bytes) -> Header:
     )
 
 
-def _observed(keys: Keys) -> Observed:
+def _observed(keys: Found) -> Observed:
     snid = _word(keys, b"SNID")
     if snid is None:
         raise HeaderError(b"SNID", "no SNID: the header does not name its object")
@@ -143,7 +141,7 @@ def _observed(keys: Keys) -> Observed:
     return Observed(snid, _number(keys, b"RA"), dec, _number(keys, b"MWEBV"), *photoz, *specz, survey)
 
 
-def _specz(keys: Keys, photoz: tuple[float, float]) -> tuple[float, float]:
+def _specz(keys: Found, photoz: tuple[float, float]) -> tuple[float, float]:
     if b"REDSHIFT_SPEC" in keys:
         return _redshift(keys, b"REDSHIFT_SPEC")
     of_host = _redshift(keys, b"HOSTGAL_SPECZ")
@@ -154,7 +152,7 @@ def _specz(keys: Keys, photoz: tuple[float, float]) -> tuple[float, float]:
     return (math.nan, math.nan) if repeats_photoz else best
 
 
-def _told(keys: Keys, snid: str) -> Told:
+def _told(keys: Found, snid: str) -> Told:
     subclass, template = _simulated(keys.get(b"SIM_COMMENT", b""))
     if subclass is None and _word(keys, b"SIM_NON1a") == "0":
         subclass = "Ia"
@@ -201,18 +199,18 @@ def _columns(varlist: bytes) -> Columns:
     )
 
 
-def _word(keys: Keys, key: bytes) -> str | None:
+def _word(keys: Found, key: bytes) -> str | None:
     words = keys.get(key, b"").split(None, 1)
     return words[0].decode("utf-8", "replace") if words else None
 
 
-def _number(keys: Keys, key: bytes) -> float:
+def _number(keys: Found, key: bytes) -> float:
     """Return the first word after a key as a number, NaN without the key or where SNANA says it does not know."""
     value = keys.get(key)
     return math.nan if value is None else _known(_float(key, value))
 
 
-def _redshift(keys: Keys, key: bytes) -> tuple[float, float]:
+def _redshift(keys: Found, key: bytes) -> tuple[float, float]:
     """Return a redshift and its error, written `0.3 +- 0.1` or under a second key `_ERR`."""
     value = keys.get(key)
     if value is None:
