@@ -87,21 +87,24 @@ def _explain(kind: type[BaseModel], detail: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] != "extra_forbidden":
         return f"{where}: {detail['msg']} (came {detail['input']!r})"
-    names = sorted(_all_keys(kind))
-    key = str(detail["loc"][-1])
-    near = difflib.get_close_matches(key, [name.rpartition(".")[2] for name in names], n=1, cutoff=0.0)
-    full = next((name for name in names if near and name.rpartition(".")[2] == near[0]), "")
-    return f"unknown key {where}; the nearest valid key is {full}"
+    nearest = max(sorted(_all_keys(kind)), key=lambda name: _likeness(name, where))
+    return f"unknown key {where}; the nearest valid key is {nearest}"
+
+
+def _likeness(name: str, other: str) -> float:
+    """How alike two paths are, their last parts above all."""
+    pairs = ((name, other), (name.rpartition(".")[2], other.rpartition(".")[2]))
+    return sum(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
 
 
 def _all_keys(kind: type[BaseModel], prefix: str = "") -> set[str]:
-    """Every settable path of a settings class, `section.key`."""
+    """Every path of a settings class: sections, and the keys in them."""
     keys: set[str] = set()
     for name, field in kind.model_fields.items():
-        sections = [arg for arg in _classes_in(field.annotation) if issubclass(arg, BaseModel)]
-        keys.update(
-            *(_all_keys(section, f"{prefix}{name}.") for section in sections), () if sections else {prefix + name}
-        )
+        keys.add(prefix + name)
+        for section in _classes_in(field.annotation):
+            if issubclass(section, BaseModel):
+                keys |= _all_keys(section, f"{prefix}{name}.")
     return keys
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.classify.contract import check_contract, ignore_bands, rename_bands
-from pipeline.classify.predict import Classifier, ClassifySettings
+from pipeline.classify.predict import Classifier, ClassifySettings, with_redshift
 from pipeline.ingest.settings import IngestSettings, TooManyBadFilesError
 from pipeline.provenance import write_atomically, write_record
 from pipeline.schema import LightCurves, Predictions
@@ -81,7 +81,7 @@ def classify_catalogue(
     with as_store(source) as store:
         light_curves = choose_bands(store.light_curves(), settings)
         n_quarantined = int((store.quarantine()["SCOPE"] == "file").sum())
-    notes = check_contract(light_curves, classifier.checkpoint)
+    notes = check_contract(with_redshift(light_curves, settings.redshift), classifier.checkpoint)
     predictions = classifier.classify(light_curves, progress)
     for path in outputs:
         write_predictions(predictions, path)

@@ -98,7 +98,7 @@ class Classifier:
         resampled = prepare_photometry(with_redshift(light_curves, self.settings.redshift).take(accepted), experiment)
         answers = self._answers(resampled, progress)
         few = accepted[resampled.lengths < self.settings.min_steps]
-        status[few], reasons[few] = "abstained", f"fewer than {self.settings.min_steps} nights"
+        status[few], reasons[few] = "abstained", f"fewer than {self.settings.min_steps} epochs after grouping"
         n_epochs = np.zeros(len(light_curves), dtype=np.int64)
         n_epochs[accepted] = measurements(resampled)
         table = pd.DataFrame({"SNID": light_curves.objects["SNID"], "STATUS": status, "REASON": reasons})

@@ -87,13 +87,14 @@ class Checkpoint:
         """Build the networks with their weights."""
         networks = []
         for weights in self.weights:
-            network = build_model(
-                self.experiment.model,
-                len(self.normaliser.feature_names),
-                len(self.normaliser.context_names),
-                len(self.classes),
-            )
-            network.load_state_dict(weights)
+            with torch.device("meta"):  # draws no initial weights
+                network = build_model(
+                    self.experiment.model,
+                    len(self.normaliser.feature_names),
+                    len(self.normaliser.context_names),
+                    len(self.classes),
+                )
+            network.load_state_dict(weights, assign=True)
             networks.append(network.to(device).eval())
         return networks
 

@@ -1,0 +1,37 @@
+"""Shared by all tests: one thread for torch, the real data where they are, one Prefect server for the flow tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # on busy cores the threads of small networks only wait for each other
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with the SPCC archive and the SNLS photometry; tests that want it skip where it is absent."""
+    root = Path(__file__).parent.parent
+    for folder in (os.environ.get("SNFLOW_DATA"), root.parent / "shared" / "data"):
+        if folder is not None and (Path(folder) / "spcc").is_dir():
+            return Path(folder)
+    pytest.skip("the real data are not here; set SNFLOW_DATA to a folder that holds spcc/ and snls/")
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A Prefect server in memory of this session; slow to start, so only flow tests ask for it."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    import flows  # noqa: F401 (sets Prefect's defaults before it is imported)
+
+    with (
+        prefect_test_harness(server_startup_timeout=180),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        yield

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from flows.cli import app
+from pipeline.ingest.simulate import SimulationSettings, simulate_survey
+
+VERBS = ("demo", "run", "ingest", "train", "classify", "evaluate", "report")
+QUICK = ["--set", "fit.epochs=2", "--set", "model.hidden_sizes=[6]"]
+
+
+def invoke(*words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.output
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_every_verb_shows_an_example(verb: str) -> None:
+    assert f"snflow {verb}" in invoke(verb, "--help")
+
+
+def test_looking_starts_no_server_and_imports_neither_torch_nor_prefect() -> None:
+    import subprocess
+
+    script = "import sys, flows.cli; sys.exit(bool({'torch', 'prefect', 'pandas'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_wrong_words_exit_with_2_and_say_what_was_expected(tmp_path: Path) -> None:
+    assert "nearest valid key is fit.epochs" in invoke("demo", "--out", tmp_path, "--set", "fit.epoch=2", code=2)
+    assert "there are charnock17" in invoke(
+        "train", "--store", tmp_path, "--experiment", "x", "--out", tmp_path, code=2
+    )
+    words = ("classify", tmp_path, "--model", tmp_path, "--out", "p.csv", "--band-map", "g")
+    assert "expected --band-map A=B" in invoke(*words, code=2)
+
+
+@pytest.mark.usefixtures("prefect_server")
+class TestThroughPrefect:
+    """One survey through every verb; the server is started once."""
+
+    @pytest.fixture(scope="class")
+    def survey(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp("survey") / "simulated"
+        simulate_survey(folder, SimulationSettings(n_objects=150))
+        (folder / "SNFLOW_SN000007.DAT").write_text("SURVEY: SNFLOW-SIM\nSNID: 7\nNOBS: 9\n")
+        return folder
+
+    @pytest.fixture(scope="class")
+    def run(self, survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        out = tmp_path_factory.mktemp("run") / "whole"
+        invoke("run", survey, "--experiment", "demo", "--out", out, *QUICK)
+        return out
+
+    def test_the_whole_job_leaves_everything_in_its_folder(self, run: Path) -> None:
+        for name in (
+            "store/store.json",
+            "model/weights.safetensors",
+            "model/card.md",
+            "split.parquet",
+            "history.csv",
+            "predictions.parquet",
+            "predictions.csv",
+            "metrics.json",
+            "report.html",
+            "ingest.json",
+            "train.json",
+            "classify.json",
+            "evaluate.json",
+            "run.json",
+        ):
+            assert (run / name).is_file(), name
+
+    def test_every_file_is_accounted_for(self, run: Path) -> None:
+        summary = json.loads((run / "run.json").read_text())["summary"]
+        assert summary["ingest"]["n_files"] == 150
+        assert summary["ingest"]["n_ingested"] == 149
+        assert summary["ingest"]["n_quarantined"] == 1
+        assert len(pd.read_parquet(run / "predictions.parquet")) == 149
+        assert "SNFLOW_SN000007.DAT" in (run / "report.html").read_text()
+
+    def test_only_the_test_part_is_evaluated(self, run: Path) -> None:
+        split = pd.read_parquet(run / "split.parquet")
+        metrics = json.loads((run / "metrics.json").read_text())["evaluations"]
+        assert metrics[0]["counts"]["n_evaluated"] == (split["PART"] == "test").sum() < 149
+        names = [found["name"] for found in metrics]
+        assert names == ["test part", "without redshift", "uncalibrated", "control: header and cadence only"]
+
+    def test_the_page_says_that_the_data_are_simulated(self, run: Path) -> None:
+        assert "simulated by snflow" in (run / "report.html").read_text()
+
+    def test_the_same_command_again_changes_no_prediction(self, survey: Path, run: Path) -> None:
+        before = pd.read_parquet(run / "predictions.parquet").drop(columns="CREATED")
+        summary = json.loads(invoke("run", survey, "--experiment", "demo", "--out", run, "--json", *QUICK))
+        assert summary["ingest"]["n_unchanged"] == 149
+        assert summary["ingest"]["n_ingested"] == 0
+        after = pd.read_parquet(run / "predictions.parquet").drop(columns="CREATED")
+        pd.testing.assert_frame_equal(before, after)
+
+    def test_classify_reads_files_as_it_reads_a_store(self, survey: Path, run: Path, tmp_path: Path) -> None:
+        for source, name in ((survey, "files.parquet"), (run / "store", "store.csv")):
+            invoke("classify", source, "--model", run / "model", "--out", tmp_path / name)
+        files, store = pd.read_parquet(tmp_path / "files.parquet"), pd.read_csv(tmp_path / "store.csv")
+        assert files["SNID"].tolist() == store["SNID"].astype(str).tolist()
+        assert (files["P_Ia"] - store["P_Ia"]).abs().max() < 1e-5
+
+    def test_data_that_the_model_does_not_accept_exit_with_3(self, survey: Path, run: Path, tmp_path: Path) -> None:
+        store = tmp_path / "renamed"
+        invoke("ingest", survey, "--store", store, "--band-map", "g=DES-g")
+        words = ("classify", store, "--model", run / "model", "--out", tmp_path / "p.parquet")
+        assert "--band-map DES-g=" in invoke(*words, code=3)
+        assert not (tmp_path / "p.parquet").exists()
+        invoke(*words, "--band-map", "DES-g=g")
+        expected = pd.read_parquet(run / "predictions.parquet")["P_Ia"]
+        assert (pd.read_parquet(tmp_path / "p.parquet")["P_Ia"] - expected).abs().max() < 1e-5
+
+    def test_too_many_bad_files_fail_the_run_after_the_good_are_stored(self, survey: Path, tmp_path: Path) -> None:
+        from pipeline.store import Store
+
+        store = tmp_path / "store"
+        message = invoke("ingest", survey, "--store", store, "--max-bad-fraction", "0.001", code=1)
+        assert "1 of 150 files were quarantined" in message
+        assert len(Store.open(store).light_curves()) == 149
+
+    def test_a_missing_source_exits_with_2(self, tmp_path: Path) -> None:
+        assert "nowhere" in invoke("ingest", tmp_path / "nowhere", "--store", tmp_path / "store", code=2)
+
+    def test_evaluate_takes_truth_from_a_store_or_a_table(self, run: Path, tmp_path: Path) -> None:
+        from pipeline.store import Store
+
+        words = ("evaluate", run / "predictions.parquet", "--out", tmp_path, "--json", "--truth")
+        from_store = json.loads(invoke(*words, run / "store"))
+        Store.open(run / "store").truth().table[["SNID", "SUBCLASS"]].to_csv(tmp_path / "truth.csv", index=False)
+        from_table = json.loads(invoke(*words, tmp_path / "truth.csv"))
+        assert from_store["metrics"] == from_table["metrics"]
+        (tmp_path / "wrong.csv").write_text("NAME,KIND\na,Ia\n")
+        assert "expected the columns SNID" in invoke(*words, tmp_path / "wrong.csv", code=1)
+
+    def test_report_sets_other_runs_beside_and_writes_figures(self, run: Path, tmp_path: Path) -> None:
+        invoke("report", run, "--beside", run, "--figures", tmp_path / "figures")
+        assert "whole: test part" in (run / "report.html").read_text()
+        assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".pdf", ".svg", ".csv"}
+        assert "has no classify.json" in invoke("report", tmp_path, code=1)
+
+    def test_each_run_leaves_a_text_and_a_table_in_prefect(self, run: Path) -> None:
+        from prefect.client.orchestration import get_client
+
+        with get_client(sync_client=True) as client:
+            found = client.read_artifacts(limit=200)
+        kinds = {(artifact.key, artifact.type) for artifact in found}
+        for verb in ("ingest", "train", "classify", "report", "run"):
+            assert (f"snflow-{verb}", "markdown") in kinds
+            assert (f"snflow-{verb}-summary", "table") in kinds
+
+
+def test_only_passing_failures_are_retried() -> None:
+    from prefect.states import Failed
+
+    from flows.tasks import is_passing_failure
+
+    def verdict(failure: Exception) -> bool:
+        return is_passing_failure(None, None, Failed(data=failure))  # type: ignore[arg-type]
+
+    assert verdict(OSError("the disk is busy"))
+    assert not verdict(FileNotFoundError("no such file"))
+    assert not verdict(ValueError("wrong data"))

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pipeline.schema import LightCurves, Truth
+from pipeline.train.calibration import choose_thresholds, ensemble_probabilities, fit_temperature
+from pipeline.train.checkpoint import Checkpoint, CheckpointError
+from pipeline.train.control import control_predictions
+from pipeline.train.ensemble import state_file
+from pipeline.train.experiment import Experiment
+from pipeline.train.fit import TrainingResult, choose_sample, train_classifier
+from pipeline.train.state import StateError, TrainingState
+from tests.builders import make_survey, make_truth
+
+SMALL = {
+    "name": "small",
+    "model": {"hidden_sizes": [6], "embedding_size": 0, "head_size": 0},
+    "fit": {"epochs": 3, "batch_size": 16, "averaging": 0.9},
+}
+
+
+def experiment(**fit: object) -> Experiment:
+    return Experiment.model_validate({**SMALL, "fit": {**SMALL["fit"], **fit}})
+
+
+@pytest.fixture(scope="module")
+def survey() -> tuple[LightCurves, Truth]:
+    return make_survey(90)
+
+
+@pytest.fixture(scope="module")
+def trained(survey: tuple[LightCurves, Truth], tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, Path]:
+    folder = tmp_path_factory.mktemp("trained")
+    return train_classifier(*survey, experiment(epochs=25, learning_rate=0.02), folder), folder
+
+
+def same_weights(first: Checkpoint, second: Checkpoint) -> bool:
+    return all(
+        torch.equal(one[name], other[name])
+        for one, other in zip(first.weights, second.weights, strict=True)
+        for name in one
+    )
+
+
+def test_a_network_learns_the_toy_survey(trained: tuple[TrainingResult, Path]) -> None:
+    history = trained[0].history
+    assert history["VALID_LOSS"].min() < 0.3 < history["VALID_LOSS"].iloc[0]
+    assert history["EPOCH"].tolist() == list(range(1, len(history) + 1))
+
+
+def test_the_same_command_gives_the_same_weights(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
+    first = train_classifier(*survey, experiment(), tmp_path / "a")
+    second = train_classifier(*survey, experiment(), tmp_path / "b")
+    other = train_classifier(*survey, experiment(seed=2), tmp_path / "c")
+    assert same_weights(first.checkpoint, second.checkpoint)
+    assert not same_weights(first.checkpoint, other.checkpoint)
+
+
+def test_the_order_of_the_objects_does_not_change_the_weights(
+    survey: tuple[LightCurves, Truth], tmp_path: Path
+) -> None:
+    light_curves, truth = survey
+    shuffled = light_curves.take(np.random.default_rng(0).permutation(len(light_curves)))
+    first = train_classifier(light_curves, truth, experiment(), tmp_path / "a")
+    second = train_classifier(shuffled, truth, experiment(), tmp_path / "b")
+    assert same_weights(first.checkpoint, second.checkpoint)
+
+
+def test_training_leaves_the_global_random_state_alone(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    train_classifier(*survey, experiment(epochs=1), tmp_path)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+class InterruptedTestError(Exception):
+    """Stands for a crash at the end of an epoch."""
+
+
+def test_an_interrupted_training_goes_on_bit_for_bit(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
+    whole = train_classifier(*survey, experiment(epochs=4), tmp_path / "whole")
+
+    def crash(row: dict[str, float]) -> None:
+        if row["EPOCH"] == 2:
+            raise InterruptedTestError
+
+    with pytest.raises(InterruptedTestError):
+        train_classifier(*survey, experiment(epochs=4), tmp_path / "parts", crash)
+    resumed = train_classifier(*survey, experiment(epochs=4), tmp_path / "parts")
+    assert same_weights(whole.checkpoint, resumed.checkpoint)
+    assert whole.checkpoint.temperature == resumed.checkpoint.temperature
+    columns = ["EPOCH", "TRAIN_LOSS", "VALID_LOSS", "LEARNING_RATE"]
+    pd.testing.assert_frame_equal(whole.history[columns], resumed.history[columns])
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from pipeline.train.experiment import Experiment
+from pipeline.train.fit import train_classifier
+from tests.builders import make_survey
+import torch
+torch.set_num_threads(1)
+experiment = Experiment.model_validate_json(sys.argv[2])
+if __name__ == "__main__":
+    train_classifier(*make_survey(90), experiment, Path(sys.argv[1]), lambda row: print(row["EPOCH"], flush=True))
+"""
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_training_killed_with_signal_9_goes_on_bit_for_bit(members: int, tmp_path: Path) -> None:
+    chosen = experiment(epochs=40, patience=40, members=members)
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    command = [sys.executable, str(script), str(tmp_path / "killed"), chosen.model_dump_json()]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) >= 3:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    resumed = train_classifier(*make_survey(90), chosen, tmp_path / "killed")
+    whole = train_classifier(*make_survey(90), chosen, tmp_path / "whole")
+    assert same_weights(whole.checkpoint, resumed.checkpoint)
+
+
+def test_members_of_an_ensemble_differ_and_each_equals_its_training_alone(
+    survey: tuple[LightCurves, Truth], tmp_path: Path
+) -> None:
+    both = train_classifier(*survey, experiment(members=2), tmp_path / "both")
+    alone = train_classifier(*survey, experiment(), tmp_path / "alone")
+    first, second = both.checkpoint.weights
+    assert not all(torch.equal(first[name], second[name]) for name in first)
+    assert all(torch.equal(first[name], alone.checkpoint.weights[0][name]) for name in first)
+
+
+def test_a_state_of_other_settings_is_not_resumed(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
+    train_classifier(*survey, experiment(), tmp_path)
+    with pytest.raises(StateError, match="other settings or data"):
+        train_classifier(*survey, experiment(learning_rate=0.1), tmp_path)
+
+
+def test_a_damaged_state_says_what_to_do(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
+    train_classifier(*survey, experiment(epochs=1), tmp_path)
+    path = state_file(tmp_path / "training", 0)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(StateError, match="delete it"):
+        TrainingState.load(path, "any")
+
+
+def test_early_stopping_keeps_the_best_epoch(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
+    result = train_classifier(*survey, experiment(epochs=60, learning_rate=0.3, patience=2), tmp_path)
+    losses = result.history["VALID_LOSS"]
+    assert len(losses) < 60
+    assert losses.idxmin() == len(losses) - 3
+    assert result.checkpoint.card["best_epochs"] == [len(losses) - 2]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"resampler": {"kind": "random_fill"}, "normaliser": {"kind": "global"}},
+        {"classes": "types"},
+        {"deredden": True, "fit": {"epochs": 1, "class_weight": "balanced", "schedule": "constant"}},
+        {"normaliser": {"kind": "per_object", "use_redshift": False}},
+    ],
+    ids=["random_fill", "types", "balanced", "no redshift"],
+)
+def test_every_way_of_training_gives_a_working_classifier(
+    changes: dict[str, object], survey: tuple[LightCurves, Truth], tmp_path: Path
+) -> None:
+    chosen = Experiment.model_validate({**SMALL, "fit": {"epochs": 1}, **changes})
+    result = train_classifier(*survey, chosen, tmp_path)
+    assert np.isfinite(result.history["VALID_LOSS"]).all()
+    assert Checkpoint.load(tmp_path / "model").accepts == result.checkpoint.accepts
+
+
+def test_a_checkpoint_is_whole_and_holds_no_pickle(trained: tuple[TrainingResult, Path]) -> None:
+    result, folder = trained
+    loaded = Checkpoint.load(folder / "model")
+    assert same_weights(loaded, result.checkpoint)
+    assert loaded.name == result.checkpoint.name
+    assert loaded.experiment == result.checkpoint.experiment
+    assert sorted(path.name for path in (folder / "model").iterdir()) == [
+        "card.json",
+        "card.md",
+        "model.json",
+        "weights.safetensors",
+    ]
+    description = json.loads((folder / "model" / "model.json").read_text())
+    assert description["bands"] == ["g", "r", "i", "z"]
+    assert description["classes"] == ["Ia", "nonIa"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "weights.safetensors").write_bytes(b"x" * 50), "damaged: its checksum"),
+        (lambda folder: (folder / "weights.safetensors").unlink(), r"cannot read weights\.safetensors"),
+        (lambda folder: (folder / "model.json").write_text("{"), "is damaged"),
+        (lambda folder: (folder / "model.json").write_text('{"format_version": 99}'), "format version 99"),
+        (lambda folder: (folder / "model.json").unlink(), "no checkpoint in"),
+    ],
+    ids=["damaged weights", "no weights", "damaged description", "newer version", "nothing"],
+)
+def test_a_checkpoint_that_cannot_be_used_says_why(
+    damage: object, message: str, trained: tuple[TrainingResult, Path], tmp_path: Path
+) -> None:
+    trained[0].checkpoint.save(tmp_path / "model")
+    damage(tmp_path / "model")  # type: ignore[operator]
+    with pytest.raises(CheckpointError, match=message):
+        Checkpoint.load(tmp_path / "model")
+
+
+def test_objects_of_unknown_class_are_left_out_and_counted(survey: tuple[LightCurves, Truth]) -> None:
+    light_curves, truth = survey
+    unknown = truth.table.assign(SUBCLASS=truth.table["SUBCLASS"].where(np.arange(len(truth)) >= 5))
+    sample = choose_sample(light_curves, Truth(unknown), experiment())
+    assert sample.cuts == [("class unknown", 5)]
+    assert len(sample.light_curves) == 85
+
+
+def test_training_on_one_class_only_is_refused(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
+    light_curves, _ = survey
+    with pytest.raises(ValueError, match="at least two of the classes"):
+        train_classifier(light_curves, make_truth(light_curves, ["Ia"] * 90), experiment(), tmp_path)
+
+
+def test_the_temperature_undoes_overconfidence() -> None:
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0, 1.5, 20_000)
+    labels = (rng.random(20_000) > 1 / (1 + np.exp(-honest))).astype(np.int64)
+    logits = np.stack([honest, np.zeros_like(honest)], axis=1)[None]
+    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.05)
+
+
+def test_ensemble_probabilities_sum_to_one_and_do_not_overflow() -> None:
+    probabilities = ensemble_probabilities(np.array([[[1000.0, -1000.0], [0.0, 0.0]]]))
+    np.testing.assert_allclose(probabilities, [[[1, 0], [0.5, 0.5]]])
+
+
+def test_thresholds_reach_what_they_promise() -> None:
+    rng = np.random.default_rng(1)
+    is_ia = rng.random(2000) < 0.25
+    p_ia = np.clip(rng.normal(np.where(is_ia, 0.75, 0.3), 0.2), 0, 1)
+    thresholds = choose_thresholds(p_ia, is_ia)
+    called = p_ia >= thresholds["purity95"]
+    assert is_ia[called].mean() >= 0.95
+    assert (p_ia >= thresholds["completeness90"])[is_ia].mean() >= 0.90
+    assert (p_ia > thresholds["completeness90"])[is_ia].mean() < 0.90
+
+
+def test_the_control_classifier_sees_no_photometry(survey: tuple[LightCurves, Truth]) -> None:
+    light_curves, truth = survey
+    sample = choose_sample(light_curves, truth, experiment())
+    before = control_predictions(sample, experiment()).probabilities
+    changed = sample.light_curves.epochs.assign(FLUXCAL=1.0, FLUXCALERR=9.0)
+    blind = LightCurves(sample.light_curves.objects, changed, sample.light_curves.offsets)
+    after = control_predictions(type(sample)(blind, sample.labels, sample.split, sample.cuts), experiment())
+    np.testing.assert_array_equal(before, after.probabilities)
+
+
+def test_training_twice_at_once_in_one_folder_waits(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    lock = state_file(tmp_path / "training", 0).with_suffix(".lock")
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock):
+        script = tmp_path / "second.py"
+        script.write_text(KILLED)
+        command = [sys.executable, str(script), str(tmp_path), experiment(epochs=1).model_dump_json()]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+        second = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+        time.sleep(8)
+        assert not state_file(tmp_path / "training", 0).exists()
+    assert second.communicate(timeout=60)[0].split() == [b"1"]
