@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
+from urllib.parse import unquote
 
 import pandas as pd
 import pyarrow as pa
@@ -56,7 +57,7 @@ class Store:
         Raises:
             StoreError: if there is none at this path, or a newer snflow wrote it.
         """
-        path = Path(path)
+        path = _usable(path)
         try:
             label = json.loads((path / "store.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -78,7 +79,7 @@ class Store:
         Raises:
             StoreError: if something else is there.
         """
-        path = Path(path)
+        path = _usable(path)
         if (path / "store.json").exists():
             return cls.open(path)
         if path.is_file() or (path.is_dir() and {entry.name for entry in path.iterdir()} - _SCHEMAS.keys()):
@@ -101,8 +102,7 @@ class Store:
         Raises:
             KeyError: if an SNID is not here.
         """
-        chosen = None if snids is None else pc.field("SNID").isin(list(snids))
-        light_curves = LightCurves.from_arrow(self._read("light_curves", version=version, filters=chosen))
+        light_curves = LightCurves.from_arrow(self._read("light_curves", version=version, snids=snids))
         return light_curves if snids is None else light_curves.select(snids)
 
     def snids(self) -> list[str]:
@@ -116,13 +116,17 @@ class Store:
 
     def quarantine(self) -> pd.DataFrame:
         """Read what was not ingested, and why: QUARANTINE_SCHEMA."""
-        table: pd.DataFrame = self._table("quarantine").to_pyarrow_table().cast(QUARANTINE_SCHEMA).to_pandas()
+        table: pd.DataFrame = self._read("quarantine").to_pandas()
         by = ["SOURCE", "FILE", "LINE", "REASON"]
         return table.sort_values(by, na_position="first", kind="stable", ignore_index=True)
 
     def version(self) -> int:
         """Return the version of the light-curve table; it grows with each commit."""
         return int(self._table("light_curves").version())
+
+    def versions(self) -> dict[str, int]:
+        """Return the version of every table."""
+        return {name: int(self._table(name).version()) for name in _SCHEMAS}
 
     def content_hash(self) -> str:
         """Hash what classifiers may read of all objects: 32 hexadecimal digits over (SNID, PHOTOMETRY_HASH)."""
@@ -139,7 +143,7 @@ class Store:
         """Write some objects with their truth and quarantine; the light curves last, as the point of no return."""
         known_truth = set(self._read("truth", ["SNID"])["SNID"].to_pylist())
         self._upsert("truth", batch.truth, known_truth)
-        stored = self._table("quarantine").to_pyarrow_table().cast(QUARANTINE_SCHEMA)
+        stored = self._read("quarantine")
         updated = update_quarantine(stored, batch.quarantine, batch.files)
         if not updated.equals(update_quarantine(stored, [], [])):
             write_deltalake(self._table("quarantine"), updated, mode="overwrite")
@@ -158,12 +162,43 @@ class Store:
     def _table(self, name: str, version: int | None = None) -> Any:
         return DeltaTable(str(self.path / name), version=version)
 
-    def _read(self, name: str, columns: list[str] | None = None, **options: Any) -> pa.Table:
-        """Read a table in order of SNID, in the types of its schema."""
-        table = self._table(name, options.pop("version", None)).to_pyarrow_table(columns=columns, **options)
-        schema = _SCHEMAS[name] if columns is None else pa.schema([_SCHEMAS[name].field(name_) for name_ in columns])
-        table = table.select(schema.names).cast(schema)
-        return table.take(pc.sort_indices(table["SNID"]))
+    def _read(
+        self,
+        name: str,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+        snids: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Read a table, or what it knows of some objects, in order of SNID and in the types of its schema.
+
+        Objects are chosen batch by batch here, because a file that deltalake 1.6 wrote in a merge cannot be filtered by
+        a string ("no kernel matching input types (string, string_view)").
+        """
+        schema = pa.schema([_SCHEMAS[name].field(column) for column in columns or _SCHEMAS[name].names])
+        source = self._table(name, version).to_pyarrow_dataset()
+        batches = [_choose(batch, snids) for batch in source.to_batches(columns=schema.names)]
+        rows = pa.Table.from_batches(batches).select(schema.names).cast(schema) if batches else schema.empty_table()
+        return rows.take(pc.sort_indices(rows["SNID"]))
+
+
+def _choose(batch: pa.RecordBatch, snids: Sequence[str] | None) -> pa.RecordBatch:
+    return (
+        batch
+        if snids is None
+        else batch.filter(pc.is_in(batch["SNID"].cast(pa.string()), pa.array(snids, pa.string())))
+    )
+
+
+def _usable(path: Path) -> Path:
+    """Return a path that Delta Lake takes as it is.
+
+    Raises:
+        StoreError: if the path has a percent escape, which Delta Lake would decode.
+    """
+    path = Path(path).absolute()
+    if unquote(str(path)) != str(path):
+        raise StoreError(f"{path}: a store cannot be in a folder whose name has a percent escape such as %20")
+    return path
 
 
 def ingest(

@@ -26,8 +26,9 @@ from typing import Final
 
 import pyarrow as pa
 
+from pipeline.ingest.archives import ARCHIVE_SUFFIXES, Member
 from pipeline.ingest.readers import READERS, ReadOptions, Rejection, SourceFile
-from pipeline.ingest.sources import ARCHIVE_SUFFIXES, Member, SingleFile, Source
+from pipeline.ingest.sources import SingleFile, Source
 from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
 
 __all__ = [

@@ -1,0 +1,69 @@
+"""SNANA text written for tests: a light curve, and the ways in which people write it down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.ingest.readers import ReadOptions, ReadResult, SourceFile
+from pipeline.ingest.readers.snana_text import read
+from pipeline.ingest.reading import content_hash
+
+EXAMPLES = Path(__file__).parents[2] / "data" / "snana_text"
+Row = tuple[float, str, float, float]
+ROWS: tuple[Row, ...] = ((56000.0, "g", 10.0, 1.0), (56000.5, "r", 20.0, 2.0), (56007.0, "g", 30.0, 3.0))
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a light curve is written down."""
+
+    band: str = "FLT"
+    separator: str = "  "
+    line_end: str = "\n"
+    comment: str = ""
+    has_end: bool = True
+    has_nobs: bool = True
+    extra_columns: tuple[str, ...] = ("FIELD", "SIM_MAG")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A light curve to write: its header and its rows (MJD, band, flux, error)."""
+
+    snid: str = "7"
+    rows: tuple[Row, ...] = ROWS
+    header: dict[str, str] = field(default_factory=lambda: {"FILTERS": "griz", "SNTYPE": "-9"})
+
+    def text(self, dialect: Dialect | None = None) -> str:
+        """Render the file."""
+        dialect = dialect or Dialect()
+        names = ["MJD", dialect.band, "FLUXCAL", "FLUXCALERR", *dialect.extra_columns]
+        header = {"SURVEY": "TEST", "SNID": self.snid, **self.header}
+        if dialect.has_nobs:
+            header["NOBS"] = str(len(self.rows))
+        lines = [f"{key}:{dialect.separator}{value}{dialect.comment}" for key, value in header.items()]
+        lines.append(dialect.separator.join(["VARLIST:", *names]))
+        extra = ["NULL" if name == "FIELD" else "25.000" for name in dialect.extra_columns]
+        for mjd, band, flux, error in self.rows:
+            lines.append(dialect.separator.join(["OBS:", repr(mjd), band, repr(flux), repr(error), *extra]))
+        if dialect.has_end:
+            lines.append("END:")
+        return dialect.line_end.join([*lines, ""])
+
+
+def read_texts(*texts: str | bytes, options: ReadOptions | None = None) -> ReadResult:
+    """Read texts as files 0.dat, 1.dat, …"""
+    contents = [text if isinstance(text, bytes) else text.encode() for text in texts]
+    files = [SourceFile(f"{number}.dat", data, content_hash(data)) for number, data in enumerate(contents)]
+    return read(files, options or ReadOptions())
+
+
+def write_survey(folder: Path, n: int = 5, **changed: str) -> Path:
+    """Write n files sn00.dat, …, SNIDs 100, 101, …; `changed` replaces the text of some, by stem."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(n):
+        stem = f"sn{number:02d}"
+        rows = tuple((mjd, band, flux + number, error) for mjd, band, flux, error in ROWS)
+        (folder / f"{stem}.dat").write_text(changed.get(stem, Written(str(100 + number), rows).text()))
+    return folder
