@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+import pyarrow as pa
 
 from pipeline.classify.catalogue import BESIDE, as_store, beside_file, read_predictions
 from pipeline.evaluate.evaluation import Evaluation, evaluate
@@ -84,7 +85,8 @@ def read_truth(path: Path) -> Truth:
         raise ValueError(f"{path}: expected the columns SNID and SUBCLASS or CLASS, came {list(table.columns)}")
     table["SUBCLASS"] = table["SUBCLASS"] if "SUBCLASS" in table else table["CLASS"]
     table["CLASS"] = table["SUBCLASS"].map(lambda name: class_of(str(name)))
-    return Truth(table.reindex(columns=TRUTH_SCHEMA.names))
+    whole = table.reindex(columns=TRUTH_SCHEMA.names)
+    return Truth(pa.Table.from_pandas(whole, TRUTH_SCHEMA, preserve_index=False).to_pandas())
 
 
 def select(predictions: Predictions, snids: Sequence[str]) -> Predictions:

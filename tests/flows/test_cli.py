@@ -42,22 +42,24 @@ def test_wrong_words_exit_with_2_and_say_what_was_expected(tmp_path: Path) -> No
     assert "expected --band-map A=B" in invoke(*words, code=2)
 
 
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("survey") / "simulated"
+    simulate_survey(folder, SimulationSettings(n_objects=150))
+    (folder / "SNFLOW_SN000007.DAT").write_text("SURVEY: SNFLOW-SIM\nSNID: 7\nNOBS: 9\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(survey: Path, prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "whole"
+    invoke("run", survey, "--experiment", "demo", "--out", out, *QUICK)
+    return out
+
+
 @pytest.mark.usefixtures("prefect_server")
 class TestThroughPrefect:
     """One survey through every verb; the server is started once."""
-
-    @pytest.fixture(scope="class")
-    def survey(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = tmp_path_factory.mktemp("survey") / "simulated"
-        simulate_survey(folder, SimulationSettings(n_objects=150))
-        (folder / "SNFLOW_SN000007.DAT").write_text("SURVEY: SNFLOW-SIM\nSNID: 7\nNOBS: 9\n")
-        return folder
-
-    @pytest.fixture(scope="class")
-    def run(self, survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        out = tmp_path_factory.mktemp("run") / "whole"
-        invoke("run", survey, "--experiment", "demo", "--out", out, *QUICK)
-        return out
 
     def test_the_whole_job_leaves_everything_in_its_folder(self, run: Path) -> None:
         for name in (
