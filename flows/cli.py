@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 from rich.console import Console
@@ -45,6 +45,9 @@ BandMap = Annotated[
 MaxBad = Annotated[
     float, typer.Option("--max-bad-fraction", help="Fail, after writing what is good, above this share of bad files.")
 ]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where networks run; auto: a GPU if there is one.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")]
 
 
@@ -53,6 +56,7 @@ def demo(
     out: OutFolder = Path("runs/demo"),
     objects: Annotated[int, typer.Option(help="Supernovae to simulate.")] = DEMO_OBJECTS,
     settings: SetOption = None,
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Do the whole job on a small survey that snflow simulates itself; needs no data and no network.
@@ -65,7 +69,7 @@ def demo(
         from pipeline.ingest.settings import IngestSettings
         from pipeline.ingest.simulate import SimulationSettings, simulate_survey
 
-        experiment = _experiment("demo", settings)
+        experiment = _experiment("demo", settings, device)
         say(f"These data are simulated by snflow itself: {objects} supernovae that no telescope has seen.")
         survey = out / f"survey-{objects}"
         if not survey.exists():  # a survey appears whole or not at all, and the same number gives the same survey
@@ -84,6 +88,7 @@ def run(
     settings: SetOption = None,
     band_map: BandMap = None,
     max_bad_fraction: MaxBad = 0.05,
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Ingest, train, classify, evaluate and report; after a crash the same command goes on where it stopped.
@@ -94,7 +99,8 @@ def run(
         from flows.run import run as run_flow
 
         ingest_settings = _ingest_settings(band_map, max_bad_fraction)
-        summary = run_flow(sources, _experiment(experiment, settings), out, ingest_settings, _command())
+        chosen = _experiment(experiment, settings, device)
+        summary = run_flow(sources, chosen, out, ingest_settings, _command())
         show_run(summary, as_json)
 
 
@@ -124,6 +130,7 @@ def train(
     experiment: ExperimentOption,
     out: OutFolder,
     settings: SetOption = None,
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Train and calibrate a classifier on the objects of known class; an interrupted training is resumed exactly.
@@ -133,7 +140,7 @@ def train(
     with explained():
         from flows.train import train as train_flow
 
-        summary = train_flow(store, _experiment(experiment, settings), out, _command())
+        summary = train_flow(store, _experiment(experiment, settings, device), out, _command())
         show(f"Trained {out / 'model'}", summary, as_json)
 
 
@@ -147,8 +154,9 @@ def classify(
         list[str] | None, typer.Option("--ignore-band", help="Leave the measurements of a band out.")
     ] = None,
     redshift: Annotated[
-        str, typer.Option("--redshift", help="What the model reads as redshift: photoz, specz or none.")
+        Literal["photoz", "specz", "none"], typer.Option("--redshift", help="What the model is given as redshift.")
     ] = "photoz",
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Write one prediction for every object, with a status and a reason; data that do not fit the model are refused.
@@ -160,8 +168,8 @@ def classify(
         from pipeline.classify.predict import ClassifySettings
         from pipeline.settings import load_settings
 
-        values = {"redshift": redshift, "band_map": _pairs(band_map), "ignore_bands": tuple(ignore_band or ())}
-        settings = load_settings(ClassifySettings, values, "command line")
+        bands = {"band_map": _pairs(band_map), "ignore_bands": tuple(ignore_band or ())}
+        settings = load_settings(ClassifySettings, {"redshift": redshift, "device": device, **bands}, "command line")
         show(f"Wrote {', '.join(map(str, out))}", classify_flow(source, model, out, settings, _command()), as_json)
 
 
@@ -255,10 +263,11 @@ def say(text: str) -> None:
     Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
 
 
-def _experiment(name: str, words: list[str] | None) -> Experiment:
+def _experiment(name: str, words: list[str] | None, device: str) -> Experiment:
     from pipeline.train.experiment import load_experiment
 
-    return load_experiment(name, EXPERIMENTS, words or [])
+    chosen = [] if device == "auto" else [f"fit.device={device}"]
+    return load_experiment(name, EXPERIMENTS, [*chosen, *(words or [])])
 
 
 def _ingest_settings(band_map: list[str] | None, max_bad_fraction: float, workers: int = 0) -> Any:

@@ -1,0 +1,83 @@
+"""Whole commands in processes of their own: killed, resumed, and on real data. Minutes, so marked slow."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SNFLOW = (sys.executable, "-c", "from flows.cli import app; app()")
+QUICK = ("--set", "model.hidden_sizes=[8]", "--set", "fit.epochs=12", "--set", "fit.members=2")
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    home = {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"} | home
+
+
+def snflow(tmp_path: Path, *words: object) -> None:
+    command = [*SNFLOW, *map(str, words)]
+    done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def kill_when(tmp_path: Path, file: Path, *words: object) -> None:
+    """Start a command and kill -9 it as soon as a file is there."""
+    with subprocess.Popen(
+        [*SNFLOW, *map(str, words)], env=environment(tmp_path), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 240
+        while not file.exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert process.poll() is None, f"the command ended before it could be killed at {file.name}"
+        process.send_signal(signal.SIGKILL)
+
+
+def answers(run: Path) -> pd.DataFrame:
+    return pd.read_parquet(run / "predictions.parquet").drop(columns="CREATED")
+
+
+def test_a_job_killed_at_every_step_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    words = ("demo", "--objects", 150, *QUICK, "--out")
+    snflow(tmp_path, *words, tmp_path / "whole")
+    parts = tmp_path / "parts"
+    for moment in (
+        parts / "survey-150",
+        parts / "store" / "truth" / "_delta_log" / "00000000000000000001.json",
+        parts / "training" / "member-1.state.safetensors",
+        parts / "model" / "model.json",
+        parts / "predictions.parquet",
+        parts / "metrics.json",
+    ):
+        kill_when(tmp_path, moment, *words, parts)
+    snflow(tmp_path, *words, parts)
+    pd.testing.assert_frame_equal(answers(tmp_path / "whole"), answers(parts))
+    whole, resumed = (json.loads((run / "metrics.json").read_text()) for run in (tmp_path / "whole", parts))
+    assert whole["evaluations"] == resumed["evaluations"]
+
+
+def test_the_spcc_goes_through_and_a_short_training_already_learns(shared_data: Path, tmp_path: Path) -> None:
+    archive = shared_data / "spcc" / "SIMGEN_PUBLIC_DES.tar.gz"
+    short = ("--set", "fit.epochs=4", "--set", "fit.members=1", "--set", "model.hidden_sizes=[32]")
+    snflow(tmp_path, "run", archive, "--experiment", "spcc", *short, "--out", tmp_path / "spcc")
+    summary = json.loads((tmp_path / "spcc" / "run.json").read_text())["summary"]
+    assert summary["ingest"]["n_files"] == summary["ingest"]["n_ingested"] == len(answers(tmp_path / "spcc"))
+    assert summary["train"]["split"]["train"] + summary["train"]["split"]["validation"] == 10_660
+    metrics = summary["evaluate"]["metrics"]
+    assert metrics["auc"]["value"] > 0.88
+    control = json.loads((tmp_path / "spcc" / "metrics.json").read_text())["evaluations"][-1]
+    assert 0.55 < control["metrics"]["auc"]["value"] < 0.70
+
+    snls = tmp_path / "snls.parquet"
+    snflow(tmp_path, "classify", shared_data / "snls", "--model", tmp_path / "spcc" / "model", "--out", snls)
+    assert (pd.read_parquet(snls)["STATUS"] == "classified").sum() == 239
