@@ -89,7 +89,7 @@ def _cut(index: int, data: bytes) -> _Text | None:
     except HeaderError:
         return None
     end = data.rfind(b"\nEND:", start)
-    rows = data[start : end if end > 0 else len(data)].rstrip() + b"\n"
+    rows = data[start : end + 1] if end > 0 else data[start:].rstrip() + b"\n"
     mark = rows.find(b"\nDETECTION:") + 1
     if not mark:
         return _Text(index, header, rows, None)
