@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import re
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -193,10 +194,18 @@ def _problem(file: SourceFile, is_binary: bool) -> str | None:
 _reader = ChunkReader()
 
 
-def _set_reader(reader: ChunkReader) -> None:
-    """Give a worker process its reader, once."""
+def _start_worker(reader: ChunkReader) -> None:
+    """Give a worker process its reader, once, and let it end when its parent is killed."""
     global _reader
     _reader = reader
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _read_with_set_reader(members: Sequence[Member], may_ignore: bool) -> ChunkRead:
@@ -227,4 +236,4 @@ def _pool(reader: ChunkReader, workers: int) -> ProcessPoolExecutor:
     once; a spawned one would first import whatever the calling script imports, torch and Prefect among it.
     """
     method = "fork" if sys.platform == "linux" else "spawn"
-    return ProcessPoolExecutor(workers, multiprocessing.get_context(method), _set_reader, (reader,))
+    return ProcessPoolExecutor(workers, multiprocessing.get_context(method), _start_worker, (reader,))

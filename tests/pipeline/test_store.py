@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,19 @@ def test_killed_at_any_write_and_repeated_an_ingest_ends_as_if_never_killed(tmp_
         assert same_tables(store, whole), f"killed before write {step}"
 
 
+def all_gone(group: int, seconds: float) -> bool:
+    """Wait until a process group has no member left."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
+    os.killpg(group, signal.SIGKILL)
+    return False
+
+
 def test_killed_from_outside_with_workers_and_repeated_an_ingest_ends_as_if_never_killed(tmp_path: Path):
     survey = write_survey(tmp_path / "survey", 200)
     whole = Store.create(tmp_path / "whole")
@@ -224,8 +238,9 @@ def test_killed_from_outside_with_workers_and_repeated_an_ingest_ends_as_if_neve
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=REPOSITORY, start_new_session=True)
     while process.poll() is None and not (folder / "light_curves" / "_delta_log" / f"{3:020d}.json").exists():
         pass
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
+    assert all_gone(process.pid, seconds=20), "a worker outlives its parent"
     store = Store.create(folder)
     left = len(store.snids())
     assert 0 < left < 200
