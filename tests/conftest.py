@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.real_data import find_real_data
 
 torch.set_num_threads(1)  # on busy cores the threads of small networks only wait for each other
 
@@ -15,10 +16,9 @@ torch.set_num_threads(1)  # on busy cores the threads of small networks only wai
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder with the SPCC archive and the SNLS photometry; tests that want it skip where it is absent."""
-    root = Path(__file__).parent.parent
-    for folder in (os.environ.get("SNFLOW_DATA"), root.parent / "shared" / "data"):
-        if folder is not None and (Path(folder) / "spcc").is_dir():
-            return Path(folder)
+    folder = find_real_data()
+    if folder is not None:
+        return folder
     pytest.skip("the real data are not here; set SNFLOW_DATA to a folder that holds spcc/ and snls/")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -30,10 +31,11 @@ def snflow(tmp_path: Path, *words: object) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def kill_when(tmp_path: Path, file: Path, *words: object) -> None:
-    """Start a command and kill -9 it as soon as a file is there."""
+def kill_when(tmp_path: Path, file: Path, *words: object) -> int:
+    """Start a command, kill -9 it as soon as a file is there, and return the process group of what it leaves behind."""
+    command, nowhere = [*SNFLOW, *map(str, words)], subprocess.DEVNULL
     with subprocess.Popen(
-        [*SNFLOW, *map(str, words)], env=environment(tmp_path), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        command, env=environment(tmp_path), stderr=nowhere, stdout=nowhere, start_new_session=True
     ) as process:
         deadline = time.monotonic() + 240
         while not file.exists() and process.poll() is None:
@@ -41,6 +43,14 @@ def kill_when(tmp_path: Path, file: Path, *words: object) -> None:
             time.sleep(0.02)
         assert process.poll() is None, f"the command ended before it could be killed at {file.name}"
         process.send_signal(signal.SIGKILL)
+    return process.pid
+
+
+def bury(groups: list[int]) -> None:
+    """End what killed commands left: members of an ensemble in their last epoch, and Prefect's short-lived servers."""
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def answers(run: Path) -> pd.DataFrame:
@@ -51,6 +61,7 @@ def test_a_job_killed_at_every_step_ends_as_one_that_was_not(tmp_path: Path) -> 
     words = ("demo", "--objects", 150, *QUICK, "--out")
     snflow(tmp_path, *words, tmp_path / "whole")
     parts = tmp_path / "parts"
+    groups = []
     for moment in (
         parts / "survey-150",
         parts / "store" / "truth" / "_delta_log" / "00000000000000000001.json",
@@ -59,8 +70,9 @@ def test_a_job_killed_at_every_step_ends_as_one_that_was_not(tmp_path: Path) -> 
         parts / "predictions.parquet",
         parts / "metrics.json",
     ):
-        kill_when(tmp_path, moment, *words, parts)
+        groups.append(kill_when(tmp_path, moment, *words, parts))
     snflow(tmp_path, *words, parts)
+    bury(groups)
     pd.testing.assert_frame_equal(answers(tmp_path / "whole"), answers(parts))
     whole, resumed = (json.loads((run / "metrics.json").read_text()) for run in (tmp_path / "whole", parts))
     assert whole["evaluations"] == resumed["evaluations"]
