@@ -13,14 +13,11 @@ Which files are light curves:
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import re
-import sys
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Final
@@ -30,6 +27,7 @@ import pyarrow as pa
 from pipeline.ingest.archives import ARCHIVE_SUFFIXES, Member
 from pipeline.ingest.readers import READERS, ReadOptions, Rejection, SourceFile
 from pipeline.ingest.sources import SingleFile, Source
+from pipeline.processes import ProcessPoolExecutor, end_with_parent
 from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
 
 __all__ = [
@@ -194,18 +192,11 @@ def _problem(file: SourceFile, is_binary: bool) -> str | None:
 _reader = ChunkReader()
 
 
-def _start_worker(reader: ChunkReader) -> None:
+def _start_worker(reader: ChunkReader, parent: int) -> None:
     """Give a worker process its reader, once, and let it end when its parent is killed."""
     global _reader
     _reader = reader
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent(parent)
 
 
 def _read_with_set_reader(members: Sequence[Member], may_ignore: bool) -> ChunkRead:
@@ -226,14 +217,9 @@ def _read_in_pool(
             while pending:
                 yield pending.popleft().result()
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=True, kill_workers=bool(pending))
 
 
 def _pool(reader: ChunkReader, workers: int) -> ProcessPoolExecutor:
-    """Start worker processes, forked where the platform forks safely.
-
-    A worker only runs numpy and Arrow kernels on bytes, so a fork of a process with threads is safe, and it starts at
-    once; a spawned one would first import whatever the calling script imports, torch and Prefect among it.
-    """
-    method = "fork" if sys.platform == "linux" else "spawn"
-    return ProcessPoolExecutor(workers, multiprocessing.get_context(method), _start_worker, (reader,))
+    """Start worker processes."""
+    return ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(reader, os.getpid()))

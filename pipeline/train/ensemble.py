@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import queue
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from pipeline.processes import end_with_parent, process_context
 from pipeline.train.experiment import Experiment
 from pipeline.train.member import Row, TrainingData, train_member
 from pipeline.train.state import StateError, TrainingState
@@ -66,7 +66,7 @@ class MemberPool:
 
     def __post_init__(self) -> None:
         """Prepare for processes that share nothing, which is what torch wants."""
-        self.context = multiprocessing.get_context("spawn")
+        self.context = process_context()
         self.messages: Any = self.context.Queue()
         self.running: dict[int, BaseProcess] = {}
 
@@ -114,13 +114,9 @@ class MemberPool:
 def _member_process(
     data: TrainingData, experiment: Experiment, member: int, path: Path, messages: Any, parent: int
 ) -> None:
-    def report(row: Row) -> None:
-        if os.getppid() != parent:
-            raise SystemExit("the training command is gone; its state file lets the same command resume")
-        messages.put((member, "row", row))
-
+    end_with_parent(parent)
     try:
-        train_member(data, experiment, member, path, report)
+        train_member(data, experiment, member, path, lambda row: messages.put((member, "row", row)))
     except StateError as error:
         messages.put((member, "state error", str(error)))
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
