@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-all lint bench clean
+.PHONY: help install demo test test-slow test-all lint bench clean
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -28,8 +28,10 @@ lint: install  ## formatting, lint, types, and the directions of imports
 test: lint  ## lint, then the tests that take seconds
 	$(BIN)/python -m pytest
 
-test-all: lint  ## lint, then every test, the slow ones too
-	$(BIN)/python -m pytest -m 'slow or not slow'
+test-slow: install  ## the tests that take minutes: whole commands, killed and resumed, real data, a browser
+	$(BIN)/python -m pytest -m slow
+
+test-all: test test-slow  ## every test
 
 bench: install  ## reading, preparing, training and classifying speed, beside the machine's own
 	$(BIN)/python -m tests.benchmarks

@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pandas as pd
@@ -93,3 +95,47 @@ def test_the_spcc_goes_through_and_a_short_training_already_learns(shared_data: 
     snls = tmp_path / "snls.parquet"
     snflow(tmp_path, "classify", shared_data / "snls", "--model", tmp_path / "spcc" / "model", "--out", snls)
     assert (pd.read_parquet(snls)["STATUS"] == "classified").sum() == 239
+
+
+def test_a_server_that_is_up_is_used_and_none_is_started(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    api = f"http://127.0.0.1:{port}/api"
+    words = ("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui")
+    nowhere = subprocess.DEVNULL
+    server = subprocess.Popen(
+        [sys.executable, *words], env=environment(tmp_path), stdout=nowhere, stderr=nowhere, start_new_session=True
+    )
+    try:
+        wait_for(f"{api}/health")
+        command = [*SNFLOW, "demo", "--objects", "150", *QUICK, "--out", str(tmp_path / "demo")]
+        other_home = environment(tmp_path / "other") | {"PREFECT_API_URL": api}
+        subprocess.run(command, env=other_home, check=True, stdout=nowhere, stderr=nowhere)
+        runs = post(f"{api}/flow_runs/filter")
+        assert len(runs) == 5
+        assert {run["state_type"] for run in runs} == {"COMPLETED"}
+        keys = {artifact["key"] for artifact in post(f"{api}/artifacts/filter")}
+        assert {"snflow-run", "snflow-run-summary", "snflow-report", "snflow-report-summary"} <= keys
+        assert not (tmp_path / "other" / "prefect" / "prefect.db").exists()
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def wait_for(url: str) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(f"no server answered at {url}")
+
+
+def post(url: str) -> list[dict[str, str]]:
+    request = urllib.request.Request(url, b"{}", {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        found: list[dict[str, str]] = json.loads(response.read())
+        return found
