@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -12,7 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["read_record", "versions", "write_atomically", "write_record"]
+from pipeline.files import write_atomically
+
+__all__ = ["read_record", "versions", "write_record"]
 
 DEPENDENCIES: Final = ("torch", "numpy", "pandas", "pyarrow", "deltalake", "scikit-learn", "astropy", "prefect")
 
@@ -21,7 +22,6 @@ def write_record(
     folder: Path, verb: str, configuration: Mapping[str, Any], summary: Mapping[str, Any], command: str = ""
 ) -> Path:
     """Write `<verb>.json` beside a result: resolved configuration, summary, versions, time and command."""
-    folder.mkdir(parents=True, exist_ok=True)
     content = {
         "verb": verb,
         "command": command,
@@ -53,13 +53,6 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in DEPENDENCIES},
     }
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a crash leaves the old one or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _commit() -> str:

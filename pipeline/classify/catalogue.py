@@ -14,14 +14,15 @@ import pandas as pd
 
 from pipeline.classify.contract import check_contract, ignore_bands, rename_bands
 from pipeline.classify.predict import Classifier, ClassifySettings, with_redshift
+from pipeline.files import write_atomically, write_parquet
 from pipeline.ingest.settings import IngestSettings, TooManyBadFilesError
-from pipeline.provenance import write_atomically, write_record
+from pipeline.provenance import write_record
 from pipeline.schema import LightCurves, Predictions
 from pipeline.store import Store, StoreError, ingest
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.control import control_predictions
 from pipeline.train.fit import choose_sample
-from pipeline.train.training_run import read_split, write_parquet
+from pipeline.train.training_run import read_split
 
 __all__ = ["as_store", "classify_beside", "classify_catalogue", "read_predictions", "write_predictions"]
 
@@ -141,7 +142,6 @@ def check_suffix(path: Path) -> None:
 def write_predictions(predictions: Predictions, path: Path) -> None:
     """Write predictions to .parquet or .csv, atomically."""
     check_suffix(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":
         write_atomically(path, predictions.table.to_csv(index=False))
     else:

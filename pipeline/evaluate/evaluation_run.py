@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from pipeline.classify.catalogue import BESIDE, as_store, beside_file, read_predictions
 from pipeline.evaluate.evaluation import Evaluation, evaluate
-from pipeline.provenance import write_atomically, write_record
+from pipeline.files import write_atomically
+from pipeline.provenance import write_record
 from pipeline.schema import TRUTH_SCHEMA, Predictions, Truth
 from pipeline.store import Store
 from pipeline.taxonomy import class_of
@@ -103,7 +104,6 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
 
 def write_evaluations(evaluations: Sequence[Evaluation], path: Path) -> None:
     """Write `metrics.json`: the headline first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {"format_version": FORMAT_VERSION, "evaluations": [found.to_dict() for found in evaluations]}
     write_atomically(path, json.dumps(content, indent=1) + "\n")
 

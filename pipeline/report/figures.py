@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pandas as pd
 import vl_convert
 
 from pipeline.evaluate.evaluation import Evaluation
+from pipeline.files import write_atomically
 from pipeline.report.charts import (
     AnyChart,
     Drawing,
@@ -31,7 +31,7 @@ from pipeline.report.charts import (
 from pipeline.report.inputs import GalleryItem, ReportInputs
 from pipeline.report.style import CONFIG, order_bands
 
-__all__ = ["Figure", "draw_figures", "draw_gallery", "render_svg", "write_atomically", "write_figures"]
+__all__ = ["Figure", "draw_figures", "draw_gallery", "render_svg", "write_figures"]
 
 VEGA_LITE: Final = alt.SCHEMA_VERSION.lstrip("v").rpartition(".")[0]
 MAX_TEMPLATES: Final = 20
@@ -102,13 +102,6 @@ def write_figures(inputs: ReportInputs, out_dir: Path) -> list[Path]:
             write_atomically(path, content)
             written.append(path)
     return written
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader finds the old one or the new one, never half of it."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
 
 
 def _figure(key: str, drawing: Drawing, caption: str, description: str, is_wide: bool = False) -> Figure:

@@ -16,7 +16,8 @@ from markupsafe import Markup
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.metrics import CALIBRATION_BINS, METRICS, Estimate
 from pipeline.evaluate.published import PROTOCOLS, published_for
-from pipeline.report.figures import Figure, draw_figures, draw_gallery, render_svg, write_atomically
+from pipeline.files import write_atomically
+from pipeline.report.figures import Figure, draw_figures, draw_gallery, render_svg
 from pipeline.report.inputs import GALLERY_KINDS, ReportInputs
 from pipeline.report.style import dark_rules
 
@@ -75,8 +76,7 @@ class Table:
 
 def write_report(inputs: ReportInputs, out: Path) -> Path:
     """Write the page to a file, whole or not at all, and return its path."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, render_page(inputs).encode())
+    write_atomically(out, render_page(inputs))
     return out
 
 

@@ -68,7 +68,7 @@ def collect(run: Path, train: dict[str, Any], classify: dict[str, Any]) -> Repor
         title=f"snflow: {experiment.get('name', run.name)}",
         is_simulated=SURVEY in surveys,
         model=str(train.get("summary", {}).get("model", classify["configuration"]["model"])),
-        data=f"{len(light_curves):,} light curves of {', '.join(surveys)}",
+        data=f"{'the test part of ' if split else ''}{len(light_curves):,} of {', '.join(surveys)}",
         ingest=read_record(run, "ingest").get("summary", {}),
         cuts=[(str(reason), int(count)) for reason, count in train.get("summary", {}).get("cuts", {}).items()],
         split=split.counts if split else {},

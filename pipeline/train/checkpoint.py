@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from models import LightCurveClassifier, build_model
+from pipeline.files import replace_folder
 from pipeline.prepare.normalise import Normaliser, build_normaliser
 from pipeline.schema import ZP_INTERNAL
 from pipeline.settings import FrozenConfig
@@ -187,16 +187,6 @@ def card_text(checkpoint: Checkpoint) -> str:
         *(f"- {key}: {value}" for key, value in checkpoint.card.items()),
     ]
     return "\n".join(lines) + "\n"
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Put a finished folder in the place of an older one."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _member(tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.files import write_atomically, write_parquet
 from pipeline.prepare.split import Split
-from pipeline.provenance import write_atomically, write_record
+from pipeline.provenance import write_record
 from pipeline.store import Store
 from pipeline.train.experiment import Experiment
 from pipeline.train.fit import TrainingResult, train_classifier
@@ -75,11 +75,3 @@ def read_split(run: Path) -> Split:
 def read_history(run: Path) -> pd.DataFrame:
     """Read the training history of a run."""
     return pd.read_csv(run / "history.csv")
-
-
-def write_parquet(table: pd.DataFrame, path: Path) -> None:
-    """Write a Parquet file so that a crash leaves the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    table.to_parquet(temporary, index=False)
-    os.replace(temporary, path)

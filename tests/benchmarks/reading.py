@@ -10,7 +10,6 @@ import os
 import tarfile
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -21,9 +20,9 @@ from pipeline.ingest.reading import ChunkReader, read_chunks
 from pipeline.ingest.simulate import SimulationSettings, simulate_survey
 from pipeline.ingest.sources import open_sources
 from pipeline.store import IngestSettings, Store, ingest
-from tests.benchmarks.rows import Row
+from tests.benchmarks.rows import Row, rate
+from tests.real_data import find_real_data
 
-REPEATS: Final = 3
 SNCOSMO_FILES: Final = 300
 
 
@@ -74,18 +73,6 @@ def archive_rate(archive: Path) -> Row:
     return Row("tar.gz to Arrow, one process", rate(n, lambda: read(archive, 1)), "files/s", "CPU time")
 
 
-def rate(
-    n: int, function: Callable[[], object], clock: Callable[[], float] = time.process_time, repeats: int = REPEATS
-) -> float:
-    """Return the best rate of several repeats [1/s]."""
-    seconds = []
-    for _ in range(repeats):
-        start = clock()
-        function()
-        seconds.append(clock() - start)
-    return n / min(seconds)
-
-
 def read(source: Path, workers: int) -> int:
     """Read a source into Arrow tables, and count the objects."""
     chunks = read_chunks(open_sources([source])[0], ChunkReader(), workers)
@@ -116,9 +103,7 @@ def read_by_sncosmo(files: list[Path]) -> None:
 
 
 def _main() -> None:
-    root = Path(__file__).parents[2]
-    folders = (os.environ.get("SNFLOW_DATA"), root.parent / "shared" / "data")
-    data = next((Path(folder) for folder in folders if folder is not None and (Path(folder) / "spcc").is_dir()), None)
+    data = find_real_data()
     with TemporaryDirectory() as scratch:
         for row in run(data, Path(scratch)):
             print(f"{row.name:32s} {row.value:10,.0f} {row.unit:8s} {row.note}")  # noqa: T201
