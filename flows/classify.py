@@ -20,13 +20,10 @@ def classify_step(
     source: Path, model: Path, outputs: list[Path], settings: ClassifySettings, command: str = ""
 ) -> dict[str, Any]:
     """Classify with a progress bar over the objects."""
-    done = 0
     with progress("Classifying") as report:
 
-        def show(count: int) -> None:
-            nonlocal done
-            done += count
-            report(done, None, "light curves")
+        def show(done: int, total: int) -> None:
+            report(done, total, "light curves")
 
         return classify_catalogue(source, model, outputs, settings, show, command)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.classify.contract import check_contract, ignore_bands, rename_bands
-from pipeline.classify.predict import Classifier, ClassifySettings, with_redshift
+from pipeline.classify.predict import Classifier, ClassifySettings, Progress, with_redshift
 from pipeline.files import write_atomically, write_parquet
 from pipeline.ingest.settings import IngestSettings, TooManyBadFilesError
 from pipeline.provenance import write_record
@@ -56,7 +56,7 @@ def classify_catalogue(
     model: Path,
     outputs: list[Path],
     settings: ClassifySettings,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
     command: str = "",
 ) -> dict[str, Any]:
     """Classify every object of a store, folder, archive or file, and write the predictions.
@@ -66,7 +66,7 @@ def classify_catalogue(
         model: checkpoint folder.
         outputs: files to write, .parquet or .csv.
         settings: how to classify; also which bands to rename or leave out.
-        progress: called with the number of objects just classified.
+        progress: called with how many objects are done, and how many there are.
         command: what was typed, for the record.
 
     Returns:

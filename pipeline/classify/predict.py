@@ -23,9 +23,10 @@ from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.fit import prepare_photometry
 from pipeline.train.inference import Preparation, choose_device, ensemble_logits
 
-__all__ = ["Classifier", "ClassifySettings"]
+__all__ = ["Classifier", "ClassifySettings", "Progress", "with_redshift"]
 
 FloatArray = npt.NDArray[np.float64]
+Progress = Callable[[int, int], None]
 
 
 class ClassifySettings(FrozenConfig):
@@ -67,12 +68,12 @@ class Classifier:
         """Load a checkpoint folder; raises CheckpointError if it cannot be used."""
         return cls(Checkpoint.load(folder), settings)
 
-    def classify(self, light_curves: LightCurves, progress: Callable[[int], None] | None = None) -> Predictions:
+    def classify(self, light_curves: LightCurves, progress: Progress | None = None) -> Predictions:
         """Classify every object.
 
         Args:
             light_curves: n objects.
-            progress: called with the number of objects just classified.
+            progress: called with how many objects are done, and how many there are.
 
         Returns:
             n rows in the same order. An object that fails a cut of the model is `rejected`; one with fewer steps than
@@ -82,15 +83,19 @@ class Classifier:
             ContractError: if the data have bands that the model does not know.
         """
         check_contract(light_curves, self.checkpoint)
-        size = self.settings.chunk_objects
-        starts = range(0, max(len(light_curves), 1), size)
-        tables = [
-            self._classify_chunk(light_curves.take(np.arange(start, min(start + size, len(light_curves)))), progress)
-            for start in starts
-        ]
+        n_objects, size = len(light_curves), self.settings.chunk_objects
+        tables = []
+        for start in range(0, max(n_objects, 1), size):
+            rows = np.arange(start, min(start + size, n_objects))
+
+            def report(done: int, start: int = start) -> None:
+                if progress is not None:
+                    progress(start + done, n_objects)
+
+            tables.append(self._classify_chunk(light_curves.take(rows), report))
         return Predictions(pd.concat(tables, ignore_index=True), self.checkpoint.classes)
 
-    def _classify_chunk(self, light_curves: LightCurves, progress: Callable[[int], None] | None) -> pd.DataFrame:
+    def _classify_chunk(self, light_curves: LightCurves, progress: Callable[[int], None]) -> pd.DataFrame:
         experiment = self.checkpoint.experiment
         reasons = select(light_curves, experiment.bands, experiment.selection).reasons
         status = np.where(reasons == "", "classified", "rejected").astype(object)
@@ -113,7 +118,7 @@ class Classifier:
         table["CREATED"] = datetime.now(UTC).isoformat(timespec="seconds")
         return table.astype({"STATUS": "str", "REASON": "str"})[prediction_columns(self.checkpoint.classes)]
 
-    def _answers(self, resampled: Resampled, progress: Callable[[int], None] | None) -> Answers:
+    def _answers(self, resampled: Resampled, progress: Callable[[int], None]) -> Answers:
         n_classes = len(self.checkpoint.classes)
         if not len(resampled):
             return Answers(np.zeros((0, n_classes)), np.zeros((0, n_classes)))

@@ -30,7 +30,7 @@ def ensemble_logits(
     resampled: Resampled,
     preparation: Preparation,
     device: torch.device,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
     batch_size: int = 256,
 ) -> npt.NDArray[np.float32]:
     """Run networks over all objects in batches of exactly equal length, so that nobody's company changes an answer.
@@ -42,6 +42,7 @@ def ensemble_logits(
         ValueError: if no object has a step.
     """
     logits: npt.NDArray[np.float32] | None = None
+    done = 0
     for network in networks:
         network.eval()
     with torch.inference_mode():
@@ -54,8 +55,8 @@ def ensemble_logits(
             if logits is None:
                 logits = np.full((len(values), len(resampled), values.shape[2]), np.nan, dtype=np.float32)
             logits[:, rows] = values
-            if progress is not None:
-                progress(len(rows))
+            done += len(rows)
+            progress(done)
     if logits is None:
         raise ValueError("no object has a step in the model's bands")
     return logits

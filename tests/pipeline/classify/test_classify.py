@@ -185,3 +185,10 @@ def test_an_unknown_kind_of_file_is_refused_before_any_work(checkpoint: Checkpoi
         )
     with pytest.raises(ValueError, match="no predictions at"):
         read_predictions(tmp_path / "none.parquet")
+
+
+def test_progress_ends_at_the_number_of_objects(checkpoint: Checkpoint, light_curves: LightCurves) -> None:
+    calls: list[tuple[int, int]] = []
+    Classifier(checkpoint, ClassifySettings(chunk_objects=15)).classify(light_curves, lambda *call: calls.append(call))
+    assert calls[-1] == (40, 40)
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
