@@ -51,6 +51,24 @@ Device = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")]
 
 
+def show_version(is_wanted: bool) -> None:
+    """Print the version and stop."""
+    if is_wanted:
+        from pipeline.provenance import versions
+
+        typer.echo(f"snflow {versions()['snflow']}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options of snflow itself; the verbs follow."""
+
+
 @app.command()
 def demo(
     out: OutFolder = Path("runs/demo"),

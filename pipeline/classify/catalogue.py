@@ -88,7 +88,12 @@ def classify_catalogue(
         write_predictions(predictions, path)
     seconds = time.perf_counter() - started
     summary = summarise(predictions, notes, n_quarantined, seconds)
-    configuration = {"source": str(source), "model": str(model), "settings": settings.model_dump()}
+    configuration = {
+        "source": str(source.absolute()),
+        "model": str(model.absolute()),
+        "outputs": [str(path.absolute()) for path in outputs],
+        "settings": settings.model_dump(),
+    }
     write_record(outputs[0].parent, "classify", configuration, summary, command)
     return summary
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.classify.catalogue import read_predictions
+from pipeline.classify.catalogue import as_store, read_predictions
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.evaluation_run import read_evaluations, select
 from pipeline.ingest.simulate import SURVEY
@@ -19,7 +19,6 @@ from pipeline.report.figures import write_figures
 from pipeline.report.inputs import HISTORY_COLUMNS, GalleryItem, ReportInputs, choose_gallery
 from pipeline.report.page import write_report
 from pipeline.schema import LightCurves, Truth
-from pipeline.store import Store
 from pipeline.train.training_run import read_history, read_split
 
 __all__ = ["ReportError", "report_run"]
@@ -58,8 +57,9 @@ def report_run(run: Path, beside: Sequence[Path] = (), figures: Path | None = No
 
 def collect(run: Path, train: dict[str, Any], classify: dict[str, Any]) -> ReportInputs:
     """Gather everything the page shows from the run's files."""
-    store = Store.open(Path(train["configuration"]["store"] if train else classify["configuration"]["source"]))
-    light_curves, truth = store.light_curves(), store.truth()
+    configuration = classify["configuration"]
+    with as_store(Path(configuration["source"])) as store:
+        light_curves, truth, quarantine = store.light_curves(), store.truth(), store.quarantine()
     evaluations = read_evaluations(run / "metrics.json")
     split = read_split(run) if train else None
     experiment = train["configuration"]["experiment"] if train else {}
@@ -67,7 +67,7 @@ def collect(run: Path, train: dict[str, Any], classify: dict[str, Any]) -> Repor
     return ReportInputs(
         title=f"snflow: {experiment.get('name', run.name)}",
         is_simulated=SURVEY in surveys,
-        model=str(train.get("summary", {}).get("model", classify["configuration"]["model"])),
+        model=str(train.get("summary", {}).get("model", configuration["model"])),
         data=f"{'the test part of ' if split else ''}{len(light_curves):,} of {', '.join(surveys)}",
         ingest=read_record(run, "ingest").get("summary", {}),
         cuts=[(str(reason), int(count)) for reason, count in train.get("summary", {}).get("cuts", {}).items()],
@@ -77,8 +77,8 @@ def collect(run: Path, train: dict[str, Any], classify: dict[str, Any]) -> Repor
         history=read_history(run) if train else pd.DataFrame(columns=list(HISTORY_COLUMNS)),
         evaluations=[found for found in evaluations if found.name != UNCALIBRATED],
         uncalibrated=next((found for found in evaluations if found.name == UNCALIBRATED), None),
-        gallery=gallery(run, light_curves, truth, split),
-        quarantine=store.quarantine(),
+        gallery=gallery(Path(configuration["outputs"][0]), light_curves, truth, split),
+        quarantine=quarantine,
         configuration={
             verb: read_record(run, verb).get("configuration", {}) for verb in ("ingest", "train", "classify")
         },
@@ -99,9 +99,9 @@ def redshifts(split: Split, truth: Truth) -> dict[str, list[float]]:
     return {part: truth.select(getattr(split, part)).table["REDSHIFT"].dropna().tolist() for part in PARTS}
 
 
-def gallery(run: Path, light_curves: LightCurves, truth: Truth, split: Split | None) -> list[GalleryItem]:
+def gallery(file: Path, light_curves: LightCurves, truth: Truth, split: Split | None) -> list[GalleryItem]:
     """Choose light curves to look at, from the test part where there is one."""
-    predictions = read_predictions(run / "predictions.parquet")
+    predictions = read_predictions(file)
     if split is not None:
         predictions = select(predictions, split.test)
     return choose_gallery(light_curves, predictions, truth)

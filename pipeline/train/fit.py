@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from pipeline.prepare.normalise import build_normaliser
 from pipeline.prepare.resample import Resampled, group_epochs
 from pipeline.prepare.selection import select
 from pipeline.prepare.split import Split, split_objects
+from pipeline.provenance import versions
 from pipeline.schema import LightCurves, Truth
 from pipeline.taxonomy import CLASS_SETS, target_classes
 from pipeline.train.calibration import choose_thresholds, ensemble_probabilities, fit_temperature
@@ -29,8 +31,13 @@ from pipeline.train.state import TrainingState
 
 __all__ = ["Sample", "TrainingResult", "choose_sample", "prepare_photometry", "train_classifier"]
 
-BIT_STABLE = {"name", "description", "protocol"}
-"""Settings that say nothing about the weights."""
+SAYS_NOTHING_OF_WEIGHTS: Final[dict[str, Any]] = {
+    "name": True,
+    "description": True,
+    "protocol": True,
+    "fit": {"members"},
+}
+"""Settings that leave the weights of a member as they are; a larger ensemble keeps the members it has."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +161,7 @@ def training_data(sample: Sample, experiment: Experiment) -> TrainingData:
 def fingerprint(sample: Sample, experiment: Experiment) -> str:
     """Hash everything that decides the weights: settings, photometry, labels and split."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(experiment.model_dump_json(exclude=BIT_STABLE).encode())
+    digest.update(experiment.model_dump_json(exclude=SAYS_NOTHING_OF_WEIGHTS).encode())
     digest.update(data_hash(sample.light_curves).encode())
     digest.update(sample.split.hash.encode())
     digest.update(sample.labels.tobytes())
@@ -188,8 +195,12 @@ def calibrated_checkpoint(
             "split_hash": sample.split.hash,
             "split": sample.split.counts,
             "fingerprint": data.fingerprint,
+            "seeds": {"split": experiment.split.seed, "fit": experiment.fit.seed},
+            "surveys": list(sample.light_curves.objects["SURVEY"].dropna().unique()),
+            "versions": versions(),
             "best_epochs": [int(row["EPOCH"]) for row in best_rows],
             "validation_loss": [round(row["VALID_LOSS"], 5) for row in best_rows],
+            "validation_accuracy": [round(row["VALID_ACCURACY"], 5) for row in best_rows],
         },
     )
     device = choose_device(experiment.fit.device)

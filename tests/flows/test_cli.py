@@ -33,6 +33,10 @@ def test_looking_starts_no_server_and_imports_neither_torch_nor_prefect() -> Non
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
+def test_the_version_is_printed_without_further_work() -> None:
+    assert invoke("--version").startswith("snflow 0.")
+
+
 def test_wrong_words_exit_with_2_and_say_what_was_expected(tmp_path: Path) -> None:
     assert "nearest valid key is fit.epochs" in invoke("demo", "--out", tmp_path, "--set", "fit.epoch=2", code=2)
     assert "there are charnock17" in invoke(
@@ -150,6 +154,11 @@ class TestThroughPrefect:
         assert "whole: test part" in (run / "report.html").read_text()
         assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".pdf", ".svg", ".csv"}
         assert "has no classify.json" in invoke("report", tmp_path, code=1)
+
+    def test_a_folder_of_predictions_alone_has_a_report_too(self, survey: Path, run: Path, tmp_path: Path) -> None:
+        invoke("classify", survey, "--model", run / "model", "--out", tmp_path / "night.csv")
+        invoke("report", tmp_path)
+        assert "simulated by snflow" in (tmp_path / "report.html").read_text()
 
     def test_each_run_leaves_a_text_and_a_table_in_prefect(self, run: Path) -> None:
         from prefect.client.orchestration import get_client

@@ -146,6 +146,16 @@ def test_members_of_an_ensemble_differ_and_each_equals_its_training_alone(
     assert all(torch.equal(first[name], alone.checkpoint.weights[0][name]) for name in first)
 
 
+def test_a_larger_ensemble_keeps_the_members_it_has(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
+    one = train_classifier(*survey, experiment(), tmp_path)
+    before = state_file(tmp_path / "training", 0).stat().st_mtime_ns
+    two = train_classifier(*survey, experiment(members=2), tmp_path)
+    assert state_file(tmp_path / "training", 0).stat().st_mtime_ns == before
+    assert len(two.checkpoint.weights) == 2
+    first = one.checkpoint.weights[0]
+    assert all(torch.equal(first[name], two.checkpoint.weights[0][name]) for name in first)
+
+
 def test_a_state_of_other_settings_is_not_resumed(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
     train_classifier(*survey, experiment(), tmp_path)
     with pytest.raises(StateError, match="other settings or data"):
