@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,8 +30,6 @@ def test_help_of_every_verb_shows_an_example(verb: str) -> None:
 
 
 def test_looking_starts_no_server_and_imports_neither_torch_nor_prefect() -> None:
-    import subprocess
-
     script = "import sys, flows.cli; sys.exit(bool({'torch', 'prefect', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
@@ -159,6 +160,24 @@ class TestThroughPrefect:
         invoke("classify", survey, "--model", run / "model", "--out", tmp_path / "night.csv")
         invoke("report", tmp_path)
         assert "simulated by snflow" in (tmp_path / "report.html").read_text()
+
+    def test_the_python_example_of_the_readme_runs(self, survey: Path, run: Path, tmp_path: Path) -> None:
+        root = Path(__file__).parents[2]
+        (example,) = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+        (tmp_path / "runs" / "spcc").mkdir(parents=True)
+        (tmp_path / "night").symlink_to(survey)
+        (tmp_path / "runs" / "spcc" / "model").symlink_to(run / "model")
+        shown = example.replace("predictions.table[[", "print(predictions.table[[").rstrip() + ".to_csv())\n"
+        script = subprocess.run(
+            [sys.executable, "-c", shown],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(root)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert script.returncode == 0, script.stderr
+        assert len(script.stdout.strip().splitlines()) == 150
 
     def test_each_run_leaves_a_text_and_a_table_in_prefect(self, run: Path) -> None:
         from prefect.client.orchestration import get_client
