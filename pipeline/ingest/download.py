@@ -130,4 +130,4 @@ def _in_short(error: BaseException) -> str:
     while isinstance(getattr(error, "reason", None), BaseException):
         error = error.reason  # type: ignore[attr-defined]
     inner = [argument for argument in error.args if isinstance(argument, BaseException)]
-    return _in_short(inner[0]) if inner else f"{type(error).__name__}: {error}"
+    return _in_short(inner[0]) if inner else str(error) or type(error).__name__

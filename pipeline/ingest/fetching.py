@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import pooch
+from filelock import FileLock
 
 from pipeline.ingest.datasets import (
     DATASETS,
@@ -124,17 +125,8 @@ def fetch_file(item: FetchItem, progress: Progress | None = None) -> FetchedFile
         OSError: if the folder cannot be written.
     """
     item.folder.mkdir(parents=True, exist_ok=True)
-    note = ""
-    if item.path.exists():
-        try:
-            return _fetched(item, "present", 0, verify(item.path, item.file))
-        except WrongFileError as error:
-            if item.archive is not None and item.archive.samefile(item.path):
-                raise WrongFileError(f"{item.path} is not the published file: {error}") from None
-            os.replace(item.path, item.beside(".wrong"))
-            note = f"; the file that was here is kept as {item.beside('.wrong').name}: {error}"
-    fetched = _obtain(item, progress) if item.archive is None else _copy(item, item.archive)
-    return replace(fetched, check=fetched.check + note)
+    with FileLock(item.folder.parent / f".fetch-{item.dataset}.lock"):  # a second fetch waits, and finds it present
+        return _bring(item, progress)
 
 
 def verify(path: Path, file: RemoteFile) -> str:
@@ -148,7 +140,7 @@ def verify(path: Path, file: RemoteFile) -> str:
     """
     size = path.stat().st_size
     if file.size not in (None, size):
-        raise WrongFileError(f"it has {size:,} bytes, expected {file.size:,}{_checksums(path, file)}")
+        raise WrongFileError(f"it has {size:,} bytes, expected {file.size:,}; {_checksums(path, file)}".rstrip("; "))
     if file.checksum is None:
         if problem := _format_problem(path, file.format):
             raise WrongFileError(problem)
@@ -157,7 +149,7 @@ def verify(path: Path, file: RemoteFile) -> str:
     algorithm, expected = file.checksum.split(":")
     if pooch.file_hash(str(path), alg=algorithm) != expected:
         problem = _format_problem(path, file.format)
-        raise WrongFileError(f"{algorithm} differs{_checksums(path, file)}{problem and '; ' + problem}")
+        raise WrongFileError(_checksums(path, file) + (f"; {problem}" if problem else ""))
     return f"{algorithm} {expected} agrees"
 
 
@@ -174,6 +166,20 @@ def summarise(name: str, files: Sequence[FetchedFile]) -> dict[str, Any]:
         "licence": dataset.licence or None,
         "next": next_command(dataset, [file.path for file in files]),
     }
+
+
+def _bring(item: FetchItem, progress: Progress | None) -> FetchedFile:
+    note = ""
+    if item.path.exists():
+        try:
+            return _fetched(item, "present", 0, verify(item.path, item.file))
+        except WrongFileError as error:
+            if item.archive is not None and item.archive.samefile(item.path):
+                raise WrongFileError(f"{item.path} is not the published file: {error}") from None
+            os.replace(item.path, item.beside(".wrong"))
+            note = f"; the file that was here is kept as {item.beside('.wrong').name}: {error}"
+    fetched = _obtain(item, progress) if item.archive is None else _copy(item, item.archive)
+    return replace(fetched, check=fetched.check + note)
 
 
 def _fetched(
@@ -214,24 +220,17 @@ def _download(item: FetchItem, progress: Progress | None) -> FetchedFile:
     received = download(item.url, partial, item.file.size, progress)
     try:
         check = verify(partial, item.file)
-    except WrongFileError:
-        if not resumed:
-            raise WrongFileError(_set_aside(item, partial)) from None
-        partial.unlink()  # its two parts may be of different files
-        return _download(item, progress)
+    except WrongFileError as error:
+        if resumed:  # its two parts may be of different files
+            partial.unlink()
+            return _download(item, progress)
+        os.replace(partial, item.beside(".wrong"))
+        raise WrongFileError(
+            f"{item.url} is not {item.file.name} of {item.dataset} as published: {error}. "
+            f"It is kept as {item.beside('.wrong')}"
+        ) from None
     os.replace(partial, item.path)
     return _fetched(item, "resumed" if resumed else "downloaded", received, check)
-
-
-def _set_aside(item: FetchItem, partial: Path) -> str:
-    """Move a wrong file out of the way, and say what is wrong with it."""
-    wrong = item.beside(".wrong")
-    os.replace(partial, wrong)
-    try:
-        verify(wrong, item.file)
-    except WrongFileError as error:
-        return f"{item.url} is not {item.file.name} of {item.dataset} as published: {error}. It is kept as {wrong}"
-    return f"{item.url} changed while it was looked at; it is kept as {wrong}"
 
 
 def _explain(item: FetchItem, error: Exception) -> str:
@@ -253,7 +252,7 @@ def _checksums(path: Path, file: RemoteFile) -> str:
     if file.checksum is None:
         return ""
     algorithm, expected = file.checksum.split(":")
-    return f"; {algorithm} is {pooch.file_hash(str(path), alg=algorithm)}, expected {expected}"
+    return f"its {algorithm} is {pooch.file_hash(str(path), alg=algorithm)}, expected {expected}"
 
 
 def _format_problem(path: Path, expected: Literal["gzip", "text"]) -> str:
@@ -270,6 +269,6 @@ def _format_problem(path: Path, expected: Literal["gzip", "text"]) -> str:
                     pass
         else:
             path.read_text(encoding="utf-8")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeDecodeError) as error:
         return f"it is not {expected}: {error}"
     return ""

@@ -32,6 +32,7 @@ class FileServer:
 
     files: dict[str, bytes]
     ranges: bool = True
+    tells_length: bool = True
     failures: list[tuple[str, int]] = field(default_factory=list)
     stalled: set[str] = field(default_factory=set)
     seen: list[Seen] = field(default_factory=list)
@@ -74,7 +75,7 @@ def answer(request: BaseHTTPRequestHandler, served: FileServer) -> None:
         request.send_error(value or 404)
         served.seen.append(Seen(request.path, wanted, 0))
         return
-    body = start_answer(request, served.files[name], wanted if served.ranges else None)
+    body = start_answer(request, served.files[name], wanted if served.ranges else None, served.tells_length)
     n_sent = len(body) // 2 if name in served.stalled else value if kind == "cut" else len(body)
     served.seen.append(Seen(request.path, wanted, n_sent))
     request.wfile.write(body[:n_sent])
@@ -83,7 +84,7 @@ def answer(request: BaseHTTPRequestHandler, served: FileServer) -> None:
     request.close_connection = True
 
 
-def start_answer(request: BaseHTTPRequestHandler, content: bytes, wanted: str | None) -> bytes:
+def start_answer(request: BaseHTTPRequestHandler, content: bytes, wanted: str | None, tells_length: bool) -> bytes:
     """Send the headers, and return the content that is due."""
     start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted else 0  # type: ignore[index]
     if start >= len(content) and wanted:
@@ -95,6 +96,7 @@ def start_answer(request: BaseHTTPRequestHandler, content: bytes, wanted: str | 
     request.send_response(206 if wanted else 200)
     if wanted:
         request.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-    request.send_header("Content-Length", str(len(content) - start))
+    if tells_length:
+        request.send_header("Content-Length", str(len(content) - start))
     request.end_headers()
     return content[start:]
