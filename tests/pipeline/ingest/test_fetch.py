@@ -34,7 +34,8 @@ OTHER = gzip.compress(b"something else", mtime=0)
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
     with serve({NAME: CONTENT, "notes.txt": b"Some notes.\n"}) as served:
         yield served
 
