@@ -123,6 +123,41 @@ def run(
 
 
 @app.command()
+def fetch(
+    name: Annotated[
+        str | None, typer.Argument(help="Dataset: spcc, plasticc or des-sn5yr; without it, a list.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Files go into DIR/NAME; default: the user's cache, see --list.")
+    ] = None,
+    archive: Annotated[
+        list[Path] | None, typer.Option("--archive", help="A copy at hand: file, or folder of files; verified, copied.")
+    ] = None,
+    only: Annotated[str, typer.Option("--only", metavar="PATTERN", help="Only files whose names match.")] = "*",
+    mirror: Annotated[
+        str | None, typer.Option("--mirror", metavar="URL", help="Another folder on the web that holds the files.")
+    ] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="List the datasets, and what is here.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch public data by name, verified by checksum; a cut download goes on, what is here is not fetched again.
+
+    Example: `snflow fetch spcc --out data`, or offline `snflow fetch spcc --archive SIMGEN_PUBLIC_DES.tar.gz`
+    """
+    with explained():
+        from pipeline.ingest.datasets import default_folder, describe
+        from pipeline.ingest.fetching import plan_fetch
+
+        if name is None or list_all:
+            show_datasets(describe(out or default_folder()), as_json)
+            return
+        plan = plan_fetch(name, out, archive or [], only, mirror)
+        from flows.fetch import fetch as fetch_flow
+
+        show_fetched(fetch_flow(plan, _command()), as_json)
+
+
+@app.command()
 def ingest(
     sources: Sources,
     store: StoreOption,
@@ -231,6 +266,29 @@ def report(
         show("Report", {"report": str(page)}, as_json)
 
 
+def show_datasets(datasets: list[dict[str, Any]], as_json: bool) -> None:
+    """Print the public datasets, and how much of each is here."""
+    if as_json:
+        print_json({"datasets": datasets})
+        return
+    for found in datasets:
+        licence = f"; {found['licence']}" if found["licence"] else ""
+        print_line(f"{found['name']}: {found['title']}")
+        print_line(f"    {found['citation']}; doi:{found['doi']}{licence}")
+        print_line(f"    {found['volume']}; {found['n_present']} of {found['n_files']} files are in {found['folder']}")
+
+
+def show_fetched(summary: Mapping[str, Any], as_json: bool) -> None:
+    """Print where the files are, how they were checked, whom to cite, and last what to type next."""
+    if as_json:
+        print_json(summary)
+        return
+    for file in summary["files"]:
+        print_line(f"{file['path']}: {file['source']}, {file['size']:,} bytes; {file['check']}")
+    print_line(f"Please cite {summary['citation']}; doi:{summary['doi']}")
+    print_line(f"Next: {summary['next']}")
+
+
 def show_run(summary: Mapping[str, Any], as_json: bool) -> None:
     """Print the outcome of a whole run."""
     if as_json:
@@ -274,6 +332,11 @@ def show(title: str, summary: Mapping[str, Any], as_json: bool) -> None:
 def print_json(summary: Mapping[str, Any]) -> None:
     """Print a summary for a machine."""
     sys.stdout.write(json.dumps(summary, indent=2, default=str) + "\n")
+
+
+def print_line(text: str) -> None:
+    """Print a line of the result as it is, however long."""
+    sys.stdout.write(text + "\n")
 
 
 def say(text: str) -> None:
