@@ -11,9 +11,10 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.ingest.names import base_name
 from pipeline.ingest.quarantine import Entry, FileRead, kind_of, quarantine_rows
 from pipeline.ingest.readers import Rejection
-from pipeline.ingest.reading import ChunkRead, Unchanged, base_name
+from pipeline.ingest.reading import ChunkRead, Unchanged
 from pipeline.ingest.settings import IngestSummary
 from pipeline.ingest.sources import Source
 from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
@@ -89,6 +90,7 @@ class Intake:
         rejections += [item for item in chunk.rejections if item.file not in lost] + duplicates
         self._files += [FileRead(source.name, file.file, file.snid) for file in compress(files, is_kept)]
         self._files += [FileRead(source.name, rejection.file) for rejection in rejections]
+        self._files += [FileRead(source.name, file) for file in chunk.opened]
         self._light_curves.append(chunk.light_curves.filter(pa.array(is_kept, pa.bool_())))
         self._truth.append(chunk.truth.filter(pa.array(is_kept, pa.bool_())))
         self._quarantine += quarantine_rows(source.name, rejections)
