@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +20,10 @@ from pipeline.ingest.sources import Source
 from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
 
 __all__ = ["Batch", "Intake", "StoredFile"]
+
+
+COMPANIONS_NAMED: Final = 1000
+"""Names of companions that the summary holds, at most; all are counted."""
 
 
 class StoredFile(NamedTuple):
@@ -71,8 +75,8 @@ class Intake:
 
     @property
     def n_pending(self) -> int:
-        """Count the objects not yet written."""
-        return sum(len(table) for table in self._light_curves)
+        """Count the objects, and the entries of the quarantine, not yet written."""
+        return sum(len(table) for table in self._light_curves) + len(self._quarantine)
 
     def start(self, source: Source) -> None:
         """Begin a source: an archive that was damaged before may be whole now."""
@@ -171,4 +175,4 @@ class Intake:
             dropped=len(rejections) - len(files),
         )
         self._reasons.update(kind_of(rejection.reason) for rejection in rejections)
-        self._ignored += chunk.ignored
+        self._ignored += chunk.ignored[: COMPANIONS_NAMED - len(self._ignored)]
