@@ -29,8 +29,15 @@ app = typer.Typer(
 
 EXPERIMENTS: Final = Path(__file__).parent / "experiments"
 DEMO_OBJECTS: Final = 2000
+COMPANIONS_SHOWN: Final = 5
 
-Sources = Annotated[list[Path], typer.Argument(help="Folders, .tar(.gz|.xz) or .zip archives, or single SNANA files.")]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Folders, .tar(.gz|.xz|.bz2) or .zip archives, single files, packed (.gz, .xz, .bz2) or not, or quoted "
+        "patterns such as 'night/*.DAT'. Archives in folders and archives are opened, once."
+    ),
+]
 StoreOption = Annotated[Path, typer.Option("--store", help="Catalogue: a folder of Delta tables.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for what the verb writes; made if it is not there.")]
 ExperimentOption = Annotated[
@@ -168,13 +175,16 @@ def ingest(
 ) -> None:
     """Read light curves into a catalogue; the same again changes nothing, a changed file replaces its object.
 
-    Example: `snflow ingest SIMGEN_PUBLIC_DES.tar.gz --store catalogue`
+    What is no light curve (README, filter curves, lists) is left alone, counted and named; what was meant to be one and
+    cannot be read is in the quarantine, with its reason.
+
+    Example: `snflow ingest SIMGEN_PUBLIC_DES.tar.gz 'night/*.DAT' --store catalogue`
     """
     with explained():
         from flows.ingest import ingest as ingest_flow
 
         settings = _ingest_settings(band_map, max_bad_fraction, workers)
-        show(f"Ingested into {store}", ingest_flow(sources, store, settings, None, _command()), as_json)
+        show_ingested(store, ingest_flow(sources, store, settings, None, _command()), as_json)
 
 
 @app.command()
@@ -302,6 +312,22 @@ def show_run(summary: Mapping[str, Any], as_json: bool) -> None:
         f"{trained['split']['train'] + trained['split']['validation']} were learnt from."
     )
     say(f"Report: {summary['report']}")
+
+
+def show_ingested(store: Path, summary: Mapping[str, Any], as_json: bool) -> None:
+    """Print what became of every file, what was left alone, and how fast it went."""
+    if as_json:
+        print_json(summary)
+        return
+    names = summary["ignored"]
+    few = [*names[:COMPANIONS_SHOWN], *(["…"] if len(names) > COMPANIONS_SHOWN else [])]
+    show(f"Ingested into {store}", {**summary, "ignored": few}, as_json)
+    if names:
+        say(f"{summary['n_ignored']} companion files are no light curves and were left alone: {', '.join(few)}.")
+    say(
+        f"{summary['n_files']:,} files with {summary['n_epochs']:,} new measurements in {summary['seconds']:.1f} s: "
+        f"{summary['files_per_second']:,.0f} files/s."
+    )
 
 
 def show_metrics(title: str, summary: Mapping[str, Any], as_json: bool = False) -> None:

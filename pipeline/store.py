@@ -141,23 +141,31 @@ class Store:
 
     def write(self, batch: Batch) -> None:
         """Write some objects with their truth and quarantine; the light curves last, as the point of no return."""
-        known_truth = set(self._read("truth", ["SNID"])["SNID"].to_pylist())
-        self._upsert("truth", batch.truth, known_truth)
+        self._upsert("truth", batch.truth, self._known("truth", batch.truth["SNID"]))
         stored = self._read("quarantine")
         updated = update_quarantine(stored, batch.quarantine, batch.files)
         if not updated.equals(update_quarantine(stored, [], [])):
             write_deltalake(self._table("quarantine"), updated, mode="overwrite")
         self._upsert("light_curves", batch.light_curves, batch.stored_snids)
 
+    def _known(self, name: str, snids: pa.Array) -> set[str]:
+        """Tell which of some objects a table has, without holding its other rows."""
+        batches = self._table(name).to_pyarrow_dataset().to_batches(columns=["SNID"])
+        return {snid for batch in batches for snid in _choose(batch, snids)["SNID"].to_pylist()}
+
     def _upsert(self, name: str, rows: pa.Table, stored_snids: set[str]) -> None:
-        """Replace the rows whose SNID is stored, append the others."""
-        is_stored = pc.is_in(rows["SNID"], pa.array(sorted(stored_snids), pa.string()))
-        changed, new = rows.filter(is_stored), rows.filter(pc.invert(is_stored))
-        if len(changed):
-            merger = self._table(name).merge(changed, "old.SNID = new.SNID", source_alias="new", target_alias="old")
-            merger.when_matched_update_all().execute()
-        if len(new):
-            write_deltalake(self._table(name), new, mode="append")
+        """Replace the rows whose SNID is stored and append the others, in one commit.
+
+        Not by a Delta merge, which joins with the whole table in memory (deltalake 1.6: 1.1 GB for 51,000 objects);
+        overwriting what a predicate chooses streams through the files that hold such rows.
+        """
+        if not len(rows):
+            return
+        if not stored_snids:
+            write_deltalake(self._table(name), rows, mode="append")
+            return
+        quoted = ("'" + snid.replace("'", "''") + "'" for snid in sorted(rows["SNID"].to_pylist()))
+        write_deltalake(self._table(name), rows, mode="overwrite", predicate=f"SNID IN ({', '.join(quoted)})")
 
     def _table(self, name: str, version: int | None = None) -> Any:
         return DeltaTable(str(self.path / name), version=version)
@@ -176,17 +184,14 @@ class Store:
         """
         schema = pa.schema([_SCHEMAS[name].field(column) for column in columns or _SCHEMAS[name].names])
         source = self._table(name, version).to_pyarrow_dataset()
-        batches = [_choose(batch, snids) for batch in source.to_batches(columns=schema.names)]
+        chosen = None if snids is None else pa.array(snids, pa.string())
+        batches = [_choose(batch, chosen) for batch in source.to_batches(columns=schema.names)]
         rows = pa.Table.from_batches(batches).select(schema.names).cast(schema) if batches else schema.empty_table()
         return rows.take(pc.sort_indices(rows["SNID"]))
 
 
-def _choose(batch: pa.RecordBatch, snids: Sequence[str] | None) -> pa.RecordBatch:
-    return (
-        batch
-        if snids is None
-        else batch.filter(pc.is_in(batch["SNID"].cast(pa.string()), pa.array(snids, pa.string())))
-    )
+def _choose(batch: pa.RecordBatch, snids: pa.Array | None) -> pa.RecordBatch:
+    return batch if snids is None else batch.filter(pc.is_in(batch["SNID"].cast(pa.string()), snids))
 
 
 def _usable(path: Path) -> Path:

@@ -1,31 +1,52 @@
-"""Archives as streams of their members; nothing is written to disk, and no member larger than allowed is unpacked."""
+"""Archives as streams of their members, archives in them opened once; nothing is written to disk.
+
+What strangers send is not believed: no member larger than allowed is unpacked, no more comes out of an archive than
+packed light curves hold, names that point out of it are refused, and so are links, devices and repeated names.
+"""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
 import struct
 import tarfile
 import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Iterator
-from io import BufferedIOBase, BufferedReader
-from typing import IO, Final, NamedTuple, cast
+from dataclasses import dataclass, field
+from io import BufferedReader, BytesIO, RawIOBase
+from typing import IO, Any, Final, NamedTuple, cast
 
-__all__ = ["ARCHIVE_SUFFIXES", "Member", "archive_members"]
+from pipeline.ingest.names import is_unsafe, printable
+from pipeline.ingest.packing import UNREADABLE, Allowance, Found, HostileArchiveError, open_packed
+from pipeline.ingest.tars import tar_files
+from pipeline.ingest.zips import is_zip, zip_files
 
-ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tar", ".zip")
+__all__ = ["ARCHIVE_SUFFIXES", "MAX_MEMBERS", "Member", "archive_members", "is_archive", "is_archive_name"]
+
+ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar", ".zip")
 """How an archive's name ends, in lower case."""
 
-_ZIP_HEADER: Final = struct.Struct("<4s5H3I2H")
-"""A zip member's own header: mark, version, flags, method, time, date, CRC, sizes packed and plain, name lengths."""
-_ZIP_MARK: Final = b"PK\3\4"
+MAX_MEMBERS: Final = 2_000_000
+"""Members that are read of one archive, at most; their names are remembered, to notice a repeated one."""
+
+_DAMAGED: Final = (
+    *UNREADABLE,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    struct.error,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+)
+"""What reading a damaged archive raises; tarfile and zipfile let errors of converting numbers and text through."""
 
 
 class Member(NamedTuple):
-    """One file of a source: its name there and where its bytes are: on disk, in memory, or nowhere (`problem`)."""
+    """One file of a source: its name there and where its bytes are: on disk, in memory, or nowhere (`problem`).
+
+    An archive inside the source comes without bytes and without problem when it is opened, before its members.
+    """
 
     name: str
     path: str | None = None
@@ -33,106 +54,123 @@ class Member(NamedTuple):
     problem: str | None = None
 
 
-def archive_members(path: str, max_bytes: int) -> Iterator[Member]:
+def is_archive_name(name: str) -> bool:
+    """Tell whether a file is named as archives are."""
+    return name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def is_archive(start: bytes) -> bool:
+    """Tell whether an unpacked file, of which these are the first bytes, is a tar or zip archive."""
+    return is_zip(start) or start[257:262] == b"ustar"
+
+
+def archive_members(path: str, max_bytes: int, name: str = "") -> Iterator[Member]:
     """Yield the files of an archive in its own order, each with its bytes or with its problem.
 
     A damaged archive yields what is readable, and then itself with its problem.
+
+    Args:
+        path: of the archive.
+        max_bytes: size of a member, at most.
+        name: of an archive inside a folder, before the names of its members; no archives in it are opened.
     """
+    own_name = name or os.path.basename(path)
+    if name:
+        yield Member(printable(name))
     try:
         with open(path, "rb") as raw:
-            yield from _zip_members(raw, max_bytes) if path.lower().endswith(".zip") else _tar_members(raw, max_bytes)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        yield Member(os.path.basename(path), problem=f"archive cut short or damaged: {error}")
+            allowance = Allowance(os.fstat(raw.fileno()).st_size, max_bytes)
+            yield from _Opened(max_bytes, allowance).members(raw, own_name, name, is_inner=bool(name))
+    except OSError as error:
+        yield Member(printable(own_name), problem=f"cannot be opened: {error.strerror or error}")
 
 
-def _load(name: str, size: int, handle: IO[bytes] | None, max_bytes: int) -> Member:
-    if size > max_bytes:
-        return Member(name, problem=f"too large: {size} bytes, at most {max_bytes} are read")
-    if handle is None:
-        return Member(name, problem="not a plain file: links and devices in archives are not followed")
-    return Member(name, data=handle.read())
+@dataclass
+class _Opened:
+    """One archive with the archives in it, and what is remembered while they are read."""
 
+    max_bytes: int
+    allowance: Allowance
+    n_members: int = 0
+    names: set[int] = field(default_factory=set)
+    repeated: Counter[str] = field(default_factory=Counter)
 
-class _LastBytes:
-    """A stream that remembers its last 512 bytes: a whole tar archive ends with zeros.
+    def members(self, raw: BufferedReader[Any], own_name: str, prefix: str, is_inner: bool) -> Iterator[Member]:
+        """Yield the files of an archive, and at last itself if something is wrong with it."""
+        try:
+            if own_name.lower().endswith(".zip") or is_zip(raw.peek(4)):
+                files = zip_files(cast(IO[bytes], raw), self.max_bytes)
+            else:
+                files = tar_files(open_packed(raw), self.allowance.spend)
+            for found in files:
+                yield from self._file(found, f"{prefix}/{found.name}" if prefix else found.name, is_inner)
+        except HostileArchiveError as error:
+            yield Member(printable(own_name), problem=str(error))
+        except _DAMAGED as error:
+            yield Member(printable(own_name), problem=printable(f"archive cut short or damaged: {error}"))
 
-    It reads one piece at a time, so that a stream that is cut short gives all of its bytes before it fails.
-    """
+    def _file(self, found: Found, name: str, is_inner: bool) -> Iterator[Member]:
+        """Yield one file of an archive, or the files of an archive in it."""
+        name, problem = self._check(found, printable(name))
+        is_archive = is_archive_name(found.name)
+        if not problem and is_archive and is_inner:
+            problem = "nested too deep: an archive within an archive is opened, but none within that one"
+        if problem:
+            yield Member(name, problem=problem)
+        elif is_archive:
+            yield from self._inner_archive(found, name)
+        else:
+            yield self._plain_file(found, name)
 
-    def __init__(self, stream: BufferedIOBase) -> None:
-        self.stream = stream
-        self.last = b""
+    def _check(self, found: Found, name: str) -> tuple[str, str]:
+        """Return the name of a file, numbered if it was met before, and why it is not read.
 
-    def read(self, size: int) -> bytes:
-        data = self.stream.read1(size)
-        self.last = (self.last + data)[-512:] if len(data) < 512 else data[-512:]
-        return data
+        Raises:
+            HostileArchiveError: if there are too many files.
+        """
+        self.n_members += 1
+        if self.n_members > MAX_MEMBERS:
+            raise HostileArchiveError(f"too many members: more than {MAX_MEMBERS}; only so many were read")
+        key = hash(name)
+        if key in self.names:
+            self.repeated[name] += 1
+            return f"{name}#{self.repeated[name] + 1}", "repeated name: only the first file of this name was read"
+        self.names.add(key)
+        if is_unsafe(found.name):
+            return name, "unsafe name: it is absolute, or climbs out of the archive by .."
+        return name, found.problem
 
+    def _plain_file(self, found: Found, name: str) -> Member:
+        if found.size > self.max_bytes:
+            return Member(name, problem=self._too_large(found))
+        try:
+            with found.open() as handle:
+                data = handle.read(found.size + 1)
+        except _DAMAGED as error:
+            if not found.stands_alone:
+                raise
+            return Member(name, problem=printable(f"damaged in the archive: {error}"))
+        if found.stands_alone:  # a stream has told already
+            self.allowance.spend(len(data))
+        return Member(name, data=data)
 
-def _tar_members(raw: BufferedReader, max_bytes: int) -> Iterator[Member]:
-    stream = _LastBytes(_decompressed(raw))
-    with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", bufsize=1 << 18) as archive:
-        for info in archive:
-            archive.members = []  # type: ignore[attr-defined]  # else it remembers every member
-            if info.isdir():
-                continue
-            handle = archive.extractfile(info) if info.isreg() and info.size <= max_bytes else None
-            yield _load(info.name, info.size, handle, max_bytes)
-    while stream.read(1 << 20):
-        pass
-    if stream.last.strip(b"\0"):
-        raise EOFError("no end-of-archive mark")
-
-
-def _decompressed(raw: BufferedReader) -> BufferedIOBase:
-    """Return the plain bytes of a file that is packed by gzip, xz or bzip2, or not at all."""
-    start = raw.peek(6)
-    if start.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=raw)
-    if start.startswith(b"\xfd7zXZ\0"):
-        return lzma.LZMAFile(raw)
-    return bz2.BZ2File(raw) if start.startswith(b"BZh") else raw
-
-
-def _zip_members(raw: BufferedReader, max_bytes: int) -> Iterator[Member]:
-    try:
-        archive = zipfile.ZipFile(raw)
-    except zipfile.BadZipFile:
-        raw.seek(0)
-        yield from _zip_members_in_sequence(raw, max_bytes)
-        raise
-    with archive:
-        for info in archive.infolist():
-            if not info.is_dir():
-                yield _zip_member(archive, info, max_bytes)
-
-
-def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int) -> Member:
-    if info.file_size > max_bytes:
-        return _load(info.filename, info.file_size, None, max_bytes)
-    try:
-        with archive.open(info) as handle:
-            return _load(info.filename, info.file_size, handle, max_bytes)
-    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, NotImplementedError) as error:
-        return Member(info.filename, problem=f"damaged in the archive: {error}")
-
-
-def _zip_members_in_sequence(raw: BufferedReader, max_bytes: int) -> Iterator[Member]:
-    """Yield the whole members of a zip archive that lost its table of contents, which stands at its end.
-
-    It stops at the first member that cannot be read without that table: one that is cut short, larger than allowed,
-    encrypted, or written by a program that did not know its size.
-    """
-    while len(header := raw.read(_ZIP_HEADER.size)) == _ZIP_HEADER.size:
-        mark, _, flags, method, _, _, crc, n_packed, n_plain, n_name, n_extra = _ZIP_HEADER.unpack(header)
-        is_plain = mark == _ZIP_MARK and not flags & 0b1001 and method in (0, 8)
-        if not is_plain or max(n_packed, n_plain) > max_bytes:
+    def _inner_archive(self, found: Found, name: str) -> Iterator[Member]:
+        """Yield the files of an archive inside this one: as a stream, unless zip, which must be in memory."""
+        yield Member(name)
+        try:
+            handle = BufferedReader(cast(RawIOBase, found.open()))
+            is_in_memory = name.lower().endswith(".zip") or is_zip(handle.peek(4))
+            if is_in_memory and found.size <= self.max_bytes:
+                handle = BufferedReader(cast(RawIOBase, BytesIO(handle.read(found.size + 1))))
+        except _DAMAGED as error:
+            if not found.stands_alone:
+                raise
+            yield Member(name, problem=printable(f"damaged in the archive: {error}"))
             return
-        name = raw.read(n_name).decode("utf-8", "replace")
-        raw.seek(n_extra, os.SEEK_CUR)
-        packed = raw.read(n_packed)
-        data = packed if method == 0 else zlib.decompressobj(-15).decompress(packed, n_plain + 1)
-        if len(packed) < n_packed or len(data) != n_plain or zlib.crc32(data) != crc:
-            return
-        if not name.endswith("/"):
-            yield Member(name, data=data)
+        if is_in_memory and found.size > self.max_bytes:
+            yield Member(name, problem=self._too_large(found))
+        else:
+            yield from self.members(handle, name, name, is_inner=True)
+
+    def _too_large(self, found: Found) -> str:
+        return f"too large: {found.size} bytes, at most {self.max_bytes} are read"

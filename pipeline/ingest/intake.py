@@ -6,19 +6,24 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.ingest.names import base_name
 from pipeline.ingest.quarantine import Entry, FileRead, kind_of, quarantine_rows
 from pipeline.ingest.readers import Rejection
-from pipeline.ingest.reading import ChunkRead, Unchanged, base_name
+from pipeline.ingest.reading import ChunkRead, Unchanged
 from pipeline.ingest.settings import IngestSummary
 from pipeline.ingest.sources import Source
 from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
 
 __all__ = ["Batch", "Intake", "StoredFile"]
+
+
+COMPANIONS_NAMED: Final = 1000
+"""Names of companions that the summary holds, at most; all are counted."""
 
 
 class StoredFile(NamedTuple):
@@ -70,8 +75,8 @@ class Intake:
 
     @property
     def n_pending(self) -> int:
-        """Count the objects not yet written."""
-        return sum(len(table) for table in self._light_curves)
+        """Count the objects, and the entries of the quarantine, not yet written."""
+        return sum(len(table) for table in self._light_curves) + len(self._quarantine)
 
     def start(self, source: Source) -> None:
         """Begin a source: an archive that was damaged before may be whole now."""
@@ -89,6 +94,7 @@ class Intake:
         rejections += [item for item in chunk.rejections if item.file not in lost] + duplicates
         self._files += [FileRead(source.name, file.file, file.snid) for file in compress(files, is_kept)]
         self._files += [FileRead(source.name, rejection.file) for rejection in rejections]
+        self._files += [FileRead(source.name, file) for file in chunk.opened]
         self._light_curves.append(chunk.light_curves.filter(pa.array(is_kept, pa.bool_())))
         self._truth.append(chunk.truth.filter(pa.array(is_kept, pa.bool_())))
         self._quarantine += quarantine_rows(source.name, rejections)
@@ -169,4 +175,4 @@ class Intake:
             dropped=len(rejections) - len(files),
         )
         self._reasons.update(kind_of(rejection.reason) for rejection in rejections)
-        self._ignored += chunk.ignored
+        self._ignored += chunk.ignored[: COMPANIONS_NAMED - len(self._ignored)]

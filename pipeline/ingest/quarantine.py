@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from pipeline.ingest.names import base_name, printable
 from pipeline.ingest.readers import Rejection
-from pipeline.ingest.reading import base_name
 from pipeline.schema import QUARANTINE_SCHEMA
 
 __all__ = ["FileRead", "kind_of", "quarantine_rows", "update_quarantine"]
@@ -40,15 +40,15 @@ def kind_of(reason: str) -> str:
 
 
 def quarantine_rows(source: str, rejections: Iterable[Rejection]) -> list[Entry]:
-    """Build the rows of QUARANTINE_SCHEMA from what one source's files gave."""
+    """Build the rows of QUARANTINE_SCHEMA from what one source's files gave, without anything a terminal would obey."""
     return [
         {
             "SOURCE": source,
             "FILE": item.file,
             "LINE": item.line,
-            "SNID": item.snid,
+            "SNID": None if item.snid is None else printable(item.snid),
             "SCOPE": item.scope,
-            "REASON": item.reason,
+            "REASON": printable(item.reason),
             "SOURCE_HASH": item.digest,
         }
         for item in rejections
@@ -63,7 +63,7 @@ def update_quarantine(stored: pa.Table, new: Sequence[Entry], read: Iterable[Fil
     """
     read = list(read)
     files = {(file.source, file.file) for file in read}
-    objects = {(file.snid, base_name(file.file)) for file in read if file.snid is not None}
+    objects = {(printable(file.snid), base_name(file.file)) for file in read if file.snid is not None}
     kept = [
         entry
         for entry in stored.to_pylist()

@@ -5,7 +5,8 @@ Which files are light curves:
 - a file that a reader recognises by content is one;
 - an empty or binary file with a light curve's name (LIGHT_CURVE_SUFFIXES) was meant to be one, and so was text with
   such a name that opens with a `KEY:` line but ends before its reader recognises it: all are quarantined;
-- an archive inside a folder or archive is quarantined: give it as a source of its own;
+- a file packed by gzip, xz or bzip2 is what it unpacks to, under the name without the suffix;
+- an archive inside a folder or archive is opened, if its name says what it is, and quarantined inside that one;
 - everything else (README, filter curves, lists) is a companion: left alone, counted and named in the summary;
 - a file given by its own path is never a companion.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -24,7 +26,9 @@ from typing import Final
 
 import pyarrow as pa
 
-from pipeline.ingest.archives import ARCHIVE_SUFFIXES, Member
+from pipeline.ingest.archives import ARCHIVE_SUFFIXES, Member, is_archive
+from pipeline.ingest.names import base_name
+from pipeline.ingest.packing import PackedError, is_packed, plain_name, unpack
 from pipeline.ingest.readers import READERS, ReadOptions, Rejection, SourceFile
 from pipeline.ingest.sources import SingleFile, Source
 from pipeline.processes import ProcessPoolExecutor, end_with_parent
@@ -47,7 +51,7 @@ LIGHT_CURVE_SUFFIXES: Final = ("", ".dat", ".txt", ".text", ".snana", ".lc")
 CHUNK_FILES: Final = 256
 """Files read together: enough to amortise the column operations, few enough for their text to stay in cache."""
 CHUNK_BYTES: Final = 32 << 20
-"""Bytes of an archive's files read together, at most (or one file)."""
+"""Bytes of files read together, packed or plain, at most (or one file)."""
 _CHUNKS_FOR_A_POOL: Final = 6
 """Fewer chunks than this are read sooner than processes start."""
 
@@ -64,13 +68,18 @@ class Unchanged:
 
 @dataclass(frozen=True)
 class ChunkRead:
-    """What came of one chunk of files: each is in the tables, unchanged, rejected, or ignored as a companion."""
+    """What came of one chunk of files: each is in the tables, unchanged, rejected, or ignored as a companion.
+
+    Attributes:
+        opened: archives and packed files that were opened; what they hold is counted, they are not.
+    """
 
     light_curves: pa.Table = field(default_factory=LIGHT_CURVE_SCHEMA.empty_table)
     truth: pa.Table = field(default_factory=TRUTH_SCHEMA.empty_table)
     rejections: list[Rejection] = field(default_factory=list)
     unchanged: list[Unchanged] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    opened: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -97,20 +106,28 @@ def read_chunks(source: Source, reader: ChunkReader, workers: int) -> Iterator[C
 
 
 def read_chunk(members: Sequence[Member], reader: ChunkReader, may_ignore: bool = True) -> ChunkRead:
-    """Read the files of one chunk."""
+    """Read the files of one chunk; packed files that fill the memory when unpacked, a few at a time."""
     result = ChunkRead()
     to_read: dict[str, list[SourceFile]] = {}
+    n_bytes = 0
     for member in members:
-        data, problem = _load(member, reader.max_bytes)
-        if data is None:
-            result.rejections.append(Rejection(member.name, problem))
+        file = _load(member, reader.max_bytes, result)
+        if file is None:
             continue
-        file = SourceFile(member.name, data, content_hash(data))
         if reader.known.get(file.digest) == base_name(file.name):
             result.unchanged.append(Unchanged(file.name, file.digest))
-        else:
-            _sort_by_format(file, to_read, result, may_ignore)
-    parts = [READERS[name].read(files, reader.options) for name, files in to_read.items()]
+            continue
+        _sort_by_format(file, to_read, result, may_ignore)
+        n_bytes += len(file.data)
+        if n_bytes >= CHUNK_BYTES:
+            result = _read_files(to_read, result, reader.options)
+            to_read, n_bytes = {}, 0
+    return _read_files(to_read, result, reader.options)
+
+
+def _read_files(to_read: Mapping[str, Sequence[SourceFile]], result: ChunkRead, options: ReadOptions) -> ChunkRead:
+    """Give files to the readers of their formats, and add what comes of them."""
+    parts = [READERS[name].read(files, options) for name, files in to_read.items()]
     return replace(
         result,
         light_curves=pa.concat_tables([result.light_curves, *(part.light_curves for part in parts)]),
@@ -124,17 +141,12 @@ def content_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
-def base_name(file: str) -> str:
-    """Return the last part of a name inside a folder or archive."""
-    return file.rpartition("/")[2]
-
-
 def _chunks(members: Iterable[Member]) -> Iterator[list[Member]]:
     chunk: list[Member] = []
     n_bytes = 0
     for member in members:
         chunk.append(member)
-        n_bytes += len(member.data or b"")
+        n_bytes += _size(member)
         if len(chunk) == CHUNK_FILES or n_bytes >= CHUNK_BYTES:
             yield chunk
             chunk, n_bytes = [], 0
@@ -142,18 +154,61 @@ def _chunks(members: Iterable[Member]) -> Iterator[list[Member]]:
         yield chunk
 
 
-def _load(member: Member, max_bytes: int) -> tuple[bytes | None, str]:
-    """Return a file's bytes, or why there are none."""
+def _size(member: Member) -> int:
+    """Return the bytes of a member, 0 where there are none to be read."""
+    if member.path is None:
+        return len(member.data or b"")
+    try:
+        return os.stat(member.path).st_size
+    except OSError:
+        return 0
+
+
+def _load(member: Member, max_bytes: int, result: ChunkRead) -> SourceFile | None:
+    """Return a file with its plain bytes; None if there are none, which is noted in `result`."""
+    if member.path is None and member.data is None and member.problem is None:
+        result.opened.append(member.name)
+        return None
+    data, problem = _bytes_of(member, max_bytes)
+    if data is None:
+        result.rejections.append(Rejection(member.name, problem))
+        return None
+    if not is_packed(data):
+        return SourceFile(member.name, data, content_hash(data))
+    try:
+        plain = unpack(data, max_bytes)
+    except PackedError as error:
+        result.rejections.append(Rejection(member.name, str(error), digest=content_hash(data)))
+        return None
+    result.opened.append(member.name)
+    return SourceFile(plain_name(member.name), plain, content_hash(plain))
+
+
+def _bytes_of(member: Member, max_bytes: int) -> tuple[bytes | None, str]:
+    """Return a file's bytes, or why there are none; never waits for a pipe, never reads a device."""
     if member.path is None:
         return member.data, member.problem or ""
     try:
-        with open(member.path, "rb", buffering=0) as handle:
-            size = os.fstat(handle.fileno()).st_size
-            if size > max_bytes:
-                return None, f"too large: {size} bytes, at most {max_bytes} are read"
-            return handle.read(size + 1), ""  # in one system call
+        descriptor = os.open(member.path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         return None, f"cannot be opened: {error.strerror}"
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None, f"not a plain file: a {_kind(status.st_mode)} in a folder is not read"
+        if status.st_size > max_bytes:
+            return None, f"too large: {status.st_size} bytes, at most {max_bytes} are read"
+        return os.read(descriptor, status.st_size + 1), ""  # in one system call
+    except OSError as error:
+        return None, f"cannot be read: {error.strerror}"
+    finally:
+        os.close(descriptor)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "link to a folder"
+    return "pipe" if stat.S_ISFIFO(mode) else "device"
 
 
 def _sort_by_format(
@@ -175,10 +230,12 @@ def _sort_by_format(
 
 def _problem(file: SourceFile, is_binary: bool) -> str | None:
     """Say what is wrong with a file that was meant to be read, None for a companion."""
-    name = base_name(file.name).lower()
-    if name.endswith((*ARCHIVE_SUFFIXES, ".gz", ".xz", ".bz2")):
-        return "compressed: a packed file inside a folder or archive is not opened; give it as a source of its own"
-    if name.startswith(".") or os.path.splitext(name)[1] not in LIGHT_CURVE_SUFFIXES:
+    name = base_name(plain_name(file.name)).lower()
+    if is_packed(file.data):
+        return "packed twice: a packed file inside a packed file is not opened"
+    if name.endswith(ARCHIVE_SUFFIXES) or (is_binary and is_archive(file.data) and _has_light_curve_name(name)):
+        return "archive: a file whose name does not say so is opened only as a source of its own"
+    if not _has_light_curve_name(name):
         return None
     if not file.data.strip():
         return "empty: the file has no content"
@@ -187,6 +244,10 @@ def _problem(file: SourceFile, is_binary: bool) -> str | None:
     if _OPENS_WITH_A_KEY.match(file.data):
         return "truncated: the header ends before SNID, VARLIST or OBS"
     return None
+
+
+def _has_light_curve_name(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1] in LIGHT_CURVE_SUFFIXES
 
 
 _reader = ChunkReader()

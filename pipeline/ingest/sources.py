@@ -1,14 +1,17 @@
-"""Folders, archives and single files as streams of members; nothing is ever written to disk."""
+"""Folders, archives, patterns and single files as streams of members; nothing is ever written to disk."""
 
 from __future__ import annotations
 
+import glob
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.ingest.archives import ARCHIVE_SUFFIXES, Member, archive_members
+from pipeline.ingest.archives import Member, archive_members, is_archive, is_archive_name
+from pipeline.ingest.names import printable
+from pipeline.ingest.packing import UNREADABLE, open_packed
 
 __all__ = ["Archive", "Folder", "SingleFile", "Source", "SourceError", "open_sources"]
 
@@ -19,49 +22,86 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True)
 class Source(ABC):
-    """Where files come from; `name` is its absolute path, `n_members` None where only reading tells."""
+    """Where files come from: its absolute path, and how many there are (None where only reading tells)."""
 
-    name: str
+    path: str
     n_members: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The path as it may be shown and stored."""
+        return printable(self.path)
 
     @abstractmethod
     def members(self, max_bytes: int) -> Iterator[Member]:
         """Yield the files in a fixed order; one larger than `max_bytes` comes with a problem, not with its bytes.
 
-        A damaged archive yields what is readable, and then itself with its problem.
+        Archives in a folder or archive are opened, once. A damaged archive yields what is readable, and then itself
+        with its problem.
         """
 
 
 def open_sources(paths: Sequence[Path]) -> list[Source]:
-    """Look at what is there, before anything is read.
+    """Look at what is there, before anything is read; patterns such as `night/*.DAT` are expanded, `**` too.
 
     Raises:
-        SourceError: if a path does not exist, or a folder is empty.
+        SourceError: if a path does not exist, a pattern matches nothing, or a folder is empty.
     """
     if not paths:
         raise SourceError("no source given: expected a folder, an archive or a file")
-    return [_open_source(Path(path)) for path in paths]
+    return [source for path in paths for source in _open_path(Path(path).absolute())]
+
+
+def _open_path(path: Path) -> list[Source]:
+    if not glob.has_magic(str(path)) or os.path.lexists(path):
+        return [_open_source(path)]
+    found = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+    if not found:
+        raise SourceError(f"{path}: nothing matches this pattern")
+    apart = [match for match in found if match.is_dir() or is_archive_name(match.name)]
+    root = _without_magic(path)
+    files = tuple(os.path.relpath(match, root) for match in found if match not in set(apart))
+    together: list[Source] = [Folder(str(root), len(files), files)] if files else []
+    return together + [_open_source(match) for match in apart]
+
+
+def _without_magic(pattern: Path) -> Path:
+    """Return the folder below which a pattern looks."""
+    return next(parent for parent in pattern.parents if not glob.has_magic(str(parent)))
 
 
 def _open_source(path: Path) -> Source:
-    path = path.absolute()
     if path.is_dir():
         files = sorted(_walk(path))
-        return Folder(str(path), len(files), tuple(files))
+        return Folder(str(path), _count(files), tuple(files))
     if not path.is_file():
         raise SourceError(f"{path}: no such file or folder")
-    is_archive = path.name.lower().endswith(ARCHIVE_SUFFIXES)
-    return Archive(str(path)) if is_archive else SingleFile(str(path), 1)
+    return Archive(str(path)) if is_archive_name(path.name) or _holds_archive(path) else SingleFile(str(path), 1)
+
+
+def _count(files: Sequence[str]) -> int | None:
+    return None if any(map(is_archive_name, files)) else len(files)
+
+
+def _holds_archive(path: Path) -> bool:
+    """Tell whether a file of another name is an archive, packed or not."""
+    try:
+        with open(path, "rb") as raw:
+            return is_archive(open_packed(raw).read(512))
+    except UNREADABLE:
+        return False
 
 
 def _walk(folder: Path) -> list[str]:
-    """Return the files below a folder, as paths inside it; dangling links too, but no pipes or devices."""
+    """Return all that is below a folder and is no folder, as paths inside it; links to folders are not followed."""
 
     def refuse(error: OSError) -> None:
         raise SourceError(f"{error.filename}: the folder cannot be read ({error.strerror})")
 
-    paths = (os.path.join(root, name) for root, _, names in os.walk(folder, onerror=refuse) for name in names)
-    found = [os.path.relpath(path, folder) for path in paths if os.path.isfile(path) or os.path.islink(path)]
+    found = []
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        links = [name for name in folders if os.path.islink(os.path.join(root, name))]
+        found += [os.path.relpath(os.path.join(root, name), folder) for name in (*names, *links)]
     if not found:
         raise SourceError(f"{folder}: the folder is empty")
     return found
@@ -74,9 +114,13 @@ class Folder(Source):
     files: tuple[str, ...] = ()
 
     def members(self, max_bytes: int) -> Iterator[Member]:
-        """Yield the files unread: whoever reads them checks their size."""
+        """Yield the files unread: whoever reads them checks their size; archives are opened here."""
         for file in self.files:
-            yield Member(file.replace(os.sep, "/"), path=os.path.join(self.name, file))
+            name, path = file.replace(os.sep, "/"), os.path.join(self.path, file)
+            if is_archive_name(name) and os.path.isfile(path):
+                yield from archive_members(path, max_bytes, name)
+            else:
+                yield Member(printable(name), path=path)
 
 
 @dataclass(frozen=True)
@@ -85,7 +129,7 @@ class SingleFile(Source):
 
     def members(self, max_bytes: int) -> Iterator[Member]:
         """Yield the file."""
-        yield Member(os.path.basename(self.name), path=self.name)
+        yield Member(printable(os.path.basename(self.path)), path=self.path)
 
 
 @dataclass(frozen=True)
@@ -94,4 +138,4 @@ class Archive(Source):
 
     def members(self, max_bytes: int) -> Iterator[Member]:
         """Yield the files with their bytes."""
-        return archive_members(self.name, max_bytes)
+        return archive_members(self.path, max_bytes)

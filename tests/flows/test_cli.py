@@ -66,6 +66,17 @@ def run(survey: Path, prefect_server: None, tmp_path_factory: pytest.TempPathFac
 class TestThroughPrefect:
     """One survey through every verb; the server is started once."""
 
+    def test_an_ingest_says_what_it_left_alone_and_how_fast_it_was(self, survey: Path, tmp_path: Path) -> None:
+        (tmp_path / "night").mkdir()
+        (tmp_path / "night" / "README.md").write_text("Read me.\n")
+        for file in sorted(survey.glob("*.DAT"))[1:4]:
+            (tmp_path / "night" / file.name).write_bytes(file.read_bytes())
+        told = invoke("ingest", tmp_path / "night" / "*", "--store", tmp_path / "store")
+        assert "1 companion files are no light curves and were left alone: README.md." in told
+        assert " files/s." in told
+        missing = invoke("ingest", tmp_path / "night" / "*.FITS", "--store", tmp_path / "store", code=2)
+        assert "*.FITS: nothing matches this pattern" in missing
+
     def test_the_whole_job_leaves_everything_in_its_folder(self, run: Path) -> None:
         for name in (
             "store/store.json",

@@ -160,7 +160,7 @@ def test_every_file_of_a_folder_is_ingested_quarantined_or_named_as_a_companion(
     assert files["empty.dat"] == "empty: the file has no content"
     assert files["binary.DAT"] == "binary: the file is not text"
     assert files["start.txt"].startswith("truncated: ")
-    assert files["more.tar.gz"].startswith("compressed: ")
+    assert files["more.tar.gz"].startswith("archive cut short or damaged: ")
     assert summary.reasons["empty"] == 1
     assert set(table["SOURCE"]) == {str(folder)}
 
