@@ -54,8 +54,8 @@ class Columns(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def parse_columns(varlist: bytes) -> Columns:
-    """Read the names after `VARLIST:`.
+def parse_columns(varlist: bytes, key: str = "VARLIST") -> Columns:
+    """Read the names after `VARLIST:`, or after another key.
 
     Raises:
         HeaderError: if there are none, a column that is needed is missing, or one that is read occurs twice.
@@ -68,10 +68,10 @@ def parse_columns(varlist: bytes) -> Columns:
     value, error = ("MAG", "MAGERR") if is_mag else ("FLUXCAL", "FLUXCALERR")
     missing = [name for name in ("MJD", band, value, error) if name not in names]
     if missing:
-        raise HeaderError(b"VARLIST", f"missing columns: {' '.join(missing)} (VARLIST: {' '.join(names)})")
+        raise HeaderError(key.encode(), f"missing columns: {' '.join(missing)} ({key}: {' '.join(names)})")
     repeated = [name for name in ("MJD", band, value, error, "PHOTFLAG") if names.count(name) > 1]
     if repeated:
-        raise HeaderError(b"VARLIST", f"repeated columns: {' '.join(repeated)} (VARLIST: {' '.join(names)})")
+        raise HeaderError(key.encode(), f"repeated columns: {' '.join(repeated)} ({key}: {' '.join(names)})")
     place = {name: position for position, name in enumerate(names, start=1)}
     return Columns(place["MJD"], place[band], place[value], place[error], place.get("PHOTFLAG"), len(names) + 1, is_mag)
 

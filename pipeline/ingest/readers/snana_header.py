@@ -109,7 +109,9 @@ def parse_header(header: bytes) -> Header:
     return Header(
         observed,
         _told(keys, observed.snid),
-        parse_columns(keys[b"VARLIST"] if b"VARLIST" in keys else keys.get(b"VARNAMES", b"")),
+        parse_columns(keys[b"VARLIST"])
+        if b"VARLIST" in keys
+        else parse_columns(keys.get(b"VARNAMES", b""), "VARNAMES"),
         _filters(keys.get(b"FILTERS", b"")),
         _zeropoint(keys) if b"ZP_FLUXCAL" in keys else ZP_INTERNAL,
         _n_rows(keys),
