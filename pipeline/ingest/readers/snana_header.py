@@ -26,14 +26,16 @@ __all__ = ["Header", "Observed", "Told", "find_keys", "parse_header"]
 KEYS: Final = frozenset(
     b"SNID SURVEY FILTERS RA DECL DEC MWEBV REDSHIFT_SPEC REDSHIFT_HELIO HOST_GALAXY_PHOTO-Z HOSTGAL_PHOTOZ "
     b"HOSTGAL_PHOTOZ_ERR HOSTGAL_SPECZ HOSTGAL_SPECZ_ERR REDSHIFT_HELIO_ERR REDSHIFT_SPEC_ERR ZP_FLUXCAL NOBS VARLIST "
-    b"VARNAMES SNTYPE TYPE SIM_COMMENT SIM_NON1a SIM_TYPE_NAME SIM_REDSHIFT SIM_REDSHIFT_HELIO SIM_PEAKMJD OBS".split()
+    b"VARNAMES SNTYPE TYPE SIM_COMMENT SIM_NON1a SIM_TYPE_NAME SIM_REDSHIFT SIM_REDSHIFT_HELIO SIM_PEAKMJD OBS END "
+    b"END_PHOTOMETRY".split()
 )
 """Keys that are read; one that occurs twice is an error, for nobody can say which is meant."""
-KEY_LINE: Final = re.compile(rb"\n[ \t]*(" + b"|".join(sorted(KEYS)) + rb"):([^\n]*)")
+KEY_LINE: Final = re.compile(rb"\n[ \t\r\v\f]*(" + b"|".join(sorted(KEYS)) + rb"):([^\n]*)")
 SIM_COMMENT: Final = re.compile(rb"SN Type = *(\S+) *, *MODEL = *(\S+)")
 MISSING: Final = frozenset({-9.0, -99.0, -999.0})
 """What SNANA writes for a number it does not know; a legal value for a flux, hence for headers only."""
 
+_AFTER_HEADER: Final = (b"OBS", b"END", b"END_PHOTOMETRY")
 _MOST_ROWS: Final = 2**31
 
 Found = Mapping[bytes, bytes]
@@ -105,6 +107,8 @@ def parse_header(header: bytes) -> Header:
         HeaderError: if SNID or VARLIST is missing, a key is repeated, or a number is not one.
     """
     keys = find_keys(header)
+    if not keys.keys().isdisjoint(_AFTER_HEADER):
+        raise HeaderError(b"OBS", "misplaced row: a row, or the end of the rows, stands inside the header")
     observed = _observed(keys)
     return Header(
         observed,

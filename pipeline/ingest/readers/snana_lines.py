@@ -103,9 +103,9 @@ def _sort_lines(data: bytes) -> _Lines:
         words = line.partition(b"#")[0].split()
         if words[:1] == [b"OBS:"]:
             lines.rows.append((number, words))
-        elif words and words[0] in _MARKS and lines.rows:
+        elif words and words[0].startswith(_MARKS) and lines.rows:
             lines.mark = number
-        elif words and words[0] in _ENDS:
+        elif words and words[0].startswith(_ENDS):
             _refuse_another_object(numbered)
         elif words and lines.rows and not _KEY.match(words[0]):
             raise _LineError(number, f"damaged row: expected OBS:, came {_shown(line)!r}")

@@ -35,7 +35,7 @@ __all__ = ["read", "recognises"]
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-_OPENS_A_LINE: Final = re.compile(rb"^[ \t]*(?:SNID|VARLIST|OBS):", re.MULTILINE)
+_OPENS_A_LINE: Final = re.compile(rb"^[ \t\r\v\f]*(?:SNID|VARLIST|OBS):", re.MULTILINE)
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
@@ -113,7 +113,7 @@ def _rows(data: bytes, start: int) -> bytes | None:
     """Return the lines from the first `OBS:` to the end of the photometry, None where more follows that may matter."""
     end = data.rfind(b"\nEND:", start)
     rows = data[start : end + 1] if end > 0 else data[start:].rstrip() + b"\n"
-    if end > 0 and data[end + 5 :].strip():
+    if b"#" in rows or (end > 0 and data[end + 5 :].strip()):
         return None
     last = rows.rfind(b"\n", 0, -1) + 1
     if rows.startswith((b"OBS:", b"DETECTION:"), last):

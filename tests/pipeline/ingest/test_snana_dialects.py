@@ -199,8 +199,20 @@ def test_a_damaged_file_is_told_what_is_wrong(reason: str):
 
 
 def test_a_first_row_that_is_indented_is_not_lost():
-    text = GOOD.replace("OBS:", "  OBS:", 1).replace("NOBS:  3\n", "")
+    text = GOOD.replace("\nOBS:", "\n  OBS:", 1).replace("NOBS:  3\n", "")
     assert len(LightCurves.from_arrow(read_texts(text).light_curves).epochs) == 3
+
+
+def test_a_digit_that_one_bit_made_a_control_character_is_not_taken_for_a_space():
+    good = read_texts("SNID: 5\nVARLIST: MJD FLT MAG MAGERR\nOBS: 56000.0 g 20.0 0.1\nEND:\n")
+    assert good.rejections == []
+    (rejection,) = magnitudes("56000.0 g \x120.0 0.1").rejections
+    assert rejection.reason.startswith("damaged row: ")
+
+
+def test_the_end_inside_a_header_is_not_passed_over():
+    (rejection,) = read_texts(GOOD.replace("VARLIST:", "END:\nVARLIST:")).rejections
+    assert rejection.reason.startswith("more than one object: ")
 
 
 def test_the_keys_of_another_case_are_not_snana():
