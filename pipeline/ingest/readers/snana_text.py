@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import compress
+from itertools import chain, compress
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -44,14 +44,19 @@ class _Text(NamedTuple):
 
     Attributes:
         place: the file's place among those read together.
-        rows: the `OBS:` lines, each ending with a line end, without the `DETECTION:` line.
+        rows: parts of the file, together the `OBS:` lines without the `DETECTION:` line, ending with a line end.
         mark: position in `rows` where that line stood [bytes], None without one.
     """
 
     place: int
     header: Header
-    rows: bytes
+    rows: tuple[memoryview | bytes, ...]
     mark: int | None
+
+    @property
+    def size(self) -> int:
+        """Count the bytes of the rows."""
+        return sum(map(len, self.rows))
 
 
 class _Table(NamedTuple):
@@ -80,7 +85,7 @@ def read(files: Sequence[SourceFile], options: ReadOptions) -> ReadResult:
             rejections += lines.rejections
             if lines.found is not None:
                 header, epochs, detection_mjd = lines.found
-                tables.append(_Table([_Text(index, header, b"", None)], epochs, [detection_mjd]))
+                tables.append(_Table([_Text(index, header, (), None)], epochs, [detection_mjd]))
     return _assemble(files, tables, rejections)
 
 
@@ -100,26 +105,28 @@ def _cut(index: int, data: bytes) -> _Text | None:
         header = parse_header(b"\n" + data[:start])
     except HeaderError:
         return None
-    rows = _rows(data, start)
-    if rows is None:
+    end = _end_of_rows(data, start)
+    if end is None:
         return None
-    mark = rows.find(b"\nDETECTION:") + 1 or rows.find(b"\nTRIGGER:") + 1
+    text = memoryview(data)
+    mark = data.find(b"\nDETECTION:", start, end) + 1 or data.find(b"\nTRIGGER:", start, end) + 1
     if not mark:
-        return _Text(index, header, rows, None)
-    return _Text(index, header, rows[:mark] + rows[rows.find(b"\n", mark) + 1 :], mark)
+        return _Text(index, header, (text[start:end], b"\n"), None)
+    after = data.find(b"\n", mark) + 1
+    return _Text(index, header, (text[start:mark], text[after:end], b"\n"), mark - start)
 
 
-def _rows(data: bytes, start: int) -> bytes | None:
-    """Return the lines from the first `OBS:` to the end of the photometry, None where more follows that may matter."""
+def _end_of_rows(data: bytes, start: int) -> int | None:
+    """Return where the last line of the photometry ends, None where more follows that may matter."""
     end = data.rfind(b"\nEND:", start)
-    rows = data[start : end + 1] if end > 0 else data[start:].rstrip() + b"\n"
-    if b"#" in rows or (end > 0 and data[end + 5 :].strip()):
+    if data.find(b"#", start, end) >= 0 or (end > 0 and data[end + 5 :].strip()):
         return None
-    last = rows.rfind(b"\n", 0, -1) + 1
-    if rows.startswith((b"OBS:", b"DETECTION:"), last):
-        return rows
-    end = rows.find(b"\nEND_PHOTOMETRY:")
-    return None if end < 0 or _OPENS_A_LINE.search(rows, end + 1) else rows[: end + 1]
+    if end < 0:
+        end = len(data.rstrip())
+    if data.startswith((b"OBS:", b"DETECTION:"), data.rfind(b"\n", 0, end) + 1):
+        return end
+    end = data.find(b"\nEND_PHOTOMETRY:", start, end)
+    return None if end < 0 or _OPENS_A_LINE.search(data, end + 1) else end
 
 
 def _read_tables(texts: Sequence[_Text], options: ReadOptions) -> Iterable[_Table]:
@@ -143,8 +150,8 @@ def _read_group(texts: list[_Text], options: ReadOptions) -> Iterable[_Table]:
 
 def _read_regular(texts: list[_Text], options: ReadOptions) -> _Table:
     columns = texts[0].header.columns
-    words = split_rows(b"".join([b"\n", *(text.rows for text in texts)]), columns.width, b"OBS:")
-    starts = 1 + np.concatenate([[0], np.cumsum([len(text.rows) for text in texts])])
+    words = split_rows(b"".join([b"\n", *chain.from_iterable(text.rows for text in texts)]), columns.width, b"OBS:")
+    starts = 1 + np.concatenate([[0], np.cumsum([text.size for text in texts])])
     bounds = np.searchsorted(words.row_starts, starts)
     epochs = _epochs(texts, words, np.diff(bounds), options)
     marks = np.array([0 if text.mark is None else text.mark for text in texts])
