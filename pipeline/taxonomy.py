@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-__all__ = ["CLASSES", "CLASS_SETS", "SNANA_TYPE_CODES", "SUBCLASS_TO_CLASS", "ClassSet", "class_of", "target_classes"]
+__all__ = [
+    "CLASSES",
+    "CLASS_SETS",
+    "SIMULATION_TYPE_CODES",
+    "SNANA_TYPE_CODES",
+    "SUBCLASS_TO_CLASS",
+    "ClassSet",
+    "class_of",
+    "target_classes",
+    "type_of_code",
+]
 
 CLASSES: Final = ("Ia", "II", "Ibc")
 """The classes of the SPCC; every subclass belongs to exactly one."""
@@ -25,6 +35,24 @@ SUBCLASS_TO_CLASS: Final = {
 SNANA_TYPE_CODES: Final = {1: "Ia", 2: "II", 3: "Ibc", 21: "IIn", 22: "IIP", 23: "IIL", 32: "Ib", 33: "Ic"}
 """SNTYPE of the SPCC files (README of the archive, Kessler et al. 2010)."""
 
+SIMULATION_TYPE_CODES: Final = {
+    1: "Ia",
+    2: "II",
+    3: "Ibc",
+    20: "IIP",
+    21: "IIn",
+    22: "IIL",
+    23: "IIL",
+    32: "Ib",
+    33: "Ic",
+}
+"""Type codes of later SNANA simulations, of the DES first of all.
+
+As SuperNNova reads them by default (Möller and de Boissière 2020, arXiv:1901.06384), and the coarse 2 and 3 of the
+SPCC. 22 and 23 are two sets of IIL templates, whereas 22 is IIP in the SPCC. A code with 100 added has the same meaning
+for an object without a spectrum.
+"""
+
 ClassSet = Literal["ia", "types", "subtypes"]
 
 CLASS_SETS: Final[dict[ClassSet, tuple[str, ...]]] = {
@@ -42,6 +70,16 @@ def class_of(subclass: str) -> str | None:
     ('II', 'Ibc', None)
     """
     return SUBCLASS_TO_CLASS.get(subclass)
+
+
+def type_of_code(code: int) -> tuple[str | None, str | None]:
+    """Return the subclass of a later SNANA type code, and again if a spectrum says so; None where unknown.
+
+    >>> type_of_code(20), type_of_code(120), type_of_code(80)
+    (('IIP', 'IIP'), ('IIP', None), (None, None))
+    """
+    by_spectrum = SIMULATION_TYPE_CODES.get(code)
+    return by_spectrum or SIMULATION_TYPE_CODES.get(code - 100), by_spectrum
 
 
 def target_classes(subclass: str, class_set: ClassSet) -> str | None:

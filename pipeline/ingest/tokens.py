@@ -19,6 +19,7 @@ Positions = npt.NDArray[np.int64]
 
 _SPACE: Final = 32
 _NEWLINE: Final = 10
+_WHITE: Final = np.frombuffer(b"\t\n\v\f\r ", np.uint8)
 
 
 class IrregularRowsError(ValueError):
@@ -74,6 +75,9 @@ def split_rows(text: bytes, width: int, first_word: bytes) -> Words:
     if len(edges) == 0 or len(edges) % (2 * width):
         raise IrregularRowsError(f"{len(edges) // 2} words are not rows of {width}")
     row_starts = edges[:: 2 * width].copy()
+    n_control = np.count_nonzero(buffer < _SPACE)
+    if n_control != np.count_nonzero(buffer == _NEWLINE) and not np.isin(buffer[~is_word], _WHITE).all():
+        raise IrregularRowsError("some byte is neither text nor white space")
     # As many line ends as rows, and one before each row: then no row holds a line end.
     n_line_ends = np.count_nonzero(buffer == _NEWLINE) - 1
     follows_line_end = n_line_ends == len(row_starts) and (buffer[row_starts - 1] == _NEWLINE).all()

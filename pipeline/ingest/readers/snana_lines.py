@@ -12,11 +12,13 @@ import pyarrow as pa
 
 from pipeline.ingest.readers.assembly import Epochs
 from pipeline.ingest.readers.base import ReadOptions, Rejection, SourceFile
-from pipeline.ingest.readers.snana_header import Header, HeaderError, parse_header
-from pipeline.schema import ZP_INTERNAL
+from pipeline.ingest.readers.snana_columns import Columns, HeaderError, is_announced, to_fluxcal
+from pipeline.ingest.readers.snana_header import Header, parse_header
 
 __all__ = ["LinesRead", "read_lines"]
 
+_MARKS: Final = (b"DETECTION:", b"TRIGGER:")
+_ENDS: Final = (b"END:", b"END_PHOTOMETRY:")
 _KEY: Final = re.compile(rb"[A-Za-z][\w()-]*:")
 _NUMBER: Final = re.compile(
     rb"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)", re.IGNORECASE
@@ -31,12 +33,13 @@ class LinesRead(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """One `OBS:` row: time [d], band after renaming, flux and error as written, flag."""
+    """One `OBS:` row: its line, time [d], band after renaming, flux or magnitude and its error as written, flag."""
 
+    line: int
     mjd: float
     band: str
-    fluxcal: float
-    fluxcal_err: float
+    value: float
+    error: float
     flag: int
 
 
@@ -74,37 +77,52 @@ def _read(owner: int, file: SourceFile, options: ReadOptions) -> LinesRead:
     header = parse_header(b"\n" + b"\n".join(lines.header))
     if not lines.rows:
         raise _LineError(None, "no measurements: the file ends before the first OBS: row")
-    read = [(number, _measurement(number, words, header, options)) for number, words in lines.rows]
-    if header.n_rows > len(read):
-        raise _LineError(None, f"truncated: NOBS announces {header.n_rows} rows, the file has {len(read)}")
-    faults = [(number, fault) for number, row in read if (fault := _fault(row))]
-    good = [(number, row) for number, row in read if not _fault(row)]
-    if not good:
-        raise _LineError(faults[0][0], f"no usable measurement: all {len(read)} rows are bad, first: {faults[0][1]}")
+    rows = [_measurement(number, words, header, options) for number, words in lines.rows]
+    if header.n_rows > len(rows):
+        raise _LineError(None, f"truncated: NOBS announces {header.n_rows} rows, the file has {len(rows)}")
+    epochs = _epochs(owner, rows, header)
+    faults = _faults(rows, epochs, header.columns)
+    is_good = np.array([fault is None for fault in faults])
     rejections = [
-        Rejection(file.name, fault, number, header.observed.snid, "epoch", file.digest) for number, fault in faults
+        Rejection(file.name, fault, row.line, header.observed.snid, "epoch", file.digest)
+        for row, fault in zip(rows, faults, strict=True)
+        if fault is not None
     ]
-    before = [row.mjd for number, row in good if lines.mark is not None and number < lines.mark]
-    epochs = _epochs(owner, [row for _, row in good], header.zeropoint)
-    return LinesRead(rejections, (header, epochs, max(before, default=np.nan)))
+    if not is_good.any():
+        first = rejections[0]
+        raise _LineError(first.line, f"no usable measurement: all {len(rows)} rows are bad, first: {first.reason}")
+    is_before = is_good & [lines.mark is not None and row.line < lines.mark for row in rows]
+    mark = float(epochs.mjd[is_before].max(initial=-np.inf))
+    return LinesRead(rejections, (header, epochs.where(is_good), mark if is_before.any() else np.nan))
 
 
 def _sort_lines(data: bytes) -> _Lines:
     lines = _Lines()
-    for number, line in _numbered(data):
+    numbered = _numbered(data)
+    for number, line in numbered:
         words = line.partition(b"#")[0].split()
         if words[:1] == [b"OBS:"]:
             lines.rows.append((number, words))
-        elif words[:1] == [b"DETECTION:"]:
+        elif words and words[0].startswith(_MARKS) and lines.rows:
             lines.mark = number
-        elif words[:1] == [b"END:"]:
-            break
+        elif words and words[0].startswith(_ENDS):
+            _refuse_another_object(numbered)
         elif words and lines.rows and not _KEY.match(words[0]):
-            shown = line.strip().decode("utf-8", "replace")[:60]
-            raise _LineError(number, f"damaged row: expected OBS:, came {shown!r}")
+            raise _LineError(number, f"damaged row: expected OBS:, came {_shown(line)!r}")
         else:
             lines.header.append(line)
     return lines
+
+
+def _refuse_another_object(rest: Iterator[tuple[int, bytes]]) -> None:
+    """Go through what follows the end: spectra and remarks, but no object or measurement that would be lost."""
+    for number, line in rest:
+        if line.lstrip().startswith((b"SNID:", b"VARLIST:", b"OBS:")):
+            raise _LineError(number, f"more than one object: after the end of the first came {_shown(line)!r}")
+
+
+def _shown(line: bytes) -> str:
+    return line.strip().decode("utf-8", "replace")[:60]
 
 
 def _numbered(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -118,14 +136,14 @@ def _measurement(number: int, words: list[bytes], header: Header, options: ReadO
     band = words[columns.band].decode("utf-8", "replace")
     band = options.band_map.get(band, band)
     known = options.known_bands(header.filters)
-    if known is not None and band not in known:
+    if known is not None and not is_announced(band, known):
         raise _LineError(number, f"unknown band: {band}; known are {' '.join(sorted(known))}")
-    places = (columns.mjd, columns.fluxcal, columns.fluxcal_err)
-    mjd, fluxcal, fluxcal_err = (_number(number, words[place]) for place in places)
+    places = (columns.mjd, columns.value, columns.error)
+    mjd, value, error = (_number(number, words[place]) for place in places)
     flag = 0.0 if columns.flag is None else _number(number, words[columns.flag])
     if not abs(flag) < 2**31:
         raise _LineError(number, f"damaged row: PHOTFLAG {flag} is not a 32-bit integer")
-    return Measurement(mjd, band, fluxcal, fluxcal_err, int(flag))
+    return Measurement(number, mjd, band, value, error, int(flag))
 
 
 def _number(number: int, word: bytes) -> float:
@@ -134,23 +152,32 @@ def _number(number: int, word: bytes) -> float:
     return float(word)
 
 
-def _fault(row: Measurement) -> str | None:
+def _faults(rows: list[Measurement], epochs: Epochs, columns: Columns) -> list[str | None]:
+    numbers = zip(epochs.mjd.tolist(), epochs.fluxcal.tolist(), epochs.fluxcal_err.tolist(), strict=True)
+    return [_fault(row, *of_row, columns.is_mag) for row, of_row in zip(rows, numbers, strict=True)]
+
+
+def _fault(row: Measurement, mjd: float, fluxcal: float, fluxcal_err: float, is_mag: bool) -> str | None:
     """Say why a measurement cannot be used, None when it can."""
-    for name, value in (("MJD", row.mjd), ("FLUXCAL", row.fluxcal), ("FLUXCALERR", row.fluxcal_err)):
-        if not np.isfinite(value):
-            return f"{name} is not finite: {value}"
-    return None if row.fluxcal_err > 0 else f"FLUXCALERR is not positive: {row.fluxcal_err}"
+    value, error = ("MAG", "MAGERR") if is_mag else ("FLUXCAL", "FLUXCALERR")
+    if not np.isfinite(mjd):
+        return f"MJD is not finite: {row.mjd}"
+    if not np.isfinite(fluxcal):
+        return f"MAG is not measured: {row.value:g}" if is_mag else f"{value} is not finite: {row.value}"
+    if not np.isfinite(fluxcal_err):
+        return f"{error} is not finite: {row.error}"
+    return None if fluxcal_err > 0 else f"{error} is not positive: {row.error}"
 
 
-def _epochs(owner: int, rows: list[Measurement], zeropoint: float) -> Epochs:
-    mjd, band, fluxcal, fluxcal_err, flag = zip(*rows, strict=True)
-    scale = 10 ** (0.4 * (ZP_INTERNAL - zeropoint))
+def _epochs(owner: int, rows: list[Measurement], header: Header) -> Epochs:
+    _, mjd, band, value, error, flag = zip(*rows, strict=True)
+    fluxcal, fluxcal_err = to_fluxcal(np.array(value), np.array(error), header.zeropoint, header.columns.is_mag)
     return Epochs(
         np.full(len(rows), owner, dtype=np.int64),
         np.array(mjd),
         pa.array(band, pa.string()).dictionary_encode(),
-        np.array(fluxcal) * scale,
-        np.array(fluxcal_err) * scale,
+        fluxcal,
+        fluxcal_err,
         np.array(flag, dtype=np.int32),
     )
 

@@ -1,8 +1,11 @@
 """SNANA light-curve text: a header of `KEY: value` lines, then one `OBS:` row per measurement.
 
-Rows in any order, tabs or spaces, the band under FLT or BAND; a `DETECTION:` line among the rows marks the early epoch.
-FLUXCAL is at `ZP_FLUXCAL` of the header, 27.5 mag without it (SNANA manual, section "Data file format"; Kessler et al.
-2009, arXiv:0908.4280). Columns such as `Zpt` and `MAG` describe the image and the magnitude and do not change FLUXCAL.
+Rows in any order, tabs or spaces, columns named by `VARLIST:` or `VARNAMES:`, the band under FLT or BAND; a line
+`DETECTION:` or `TRIGGER:` among the rows marks the early epoch. FLUXCAL is at `ZP_FLUXCAL` of the header, 27.5 mag
+without it (SNANA manual, section "Data file format"; Kessler et al. 2009, arXiv:0908.4280). Columns such as `Zpt` and
+`MAG` describe the image and the magnitude and do not change FLUXCAL; where there is no FLUXCAL, it is computed from MAG
+and MAGERR. PHOTFLAG is kept, PHOTPROB is not. Reading ends at `END:` or `END_PHOTOMETRY:`; spectra after it are left
+alone.
 
 Files are read many at once, by columns; whatever is unusual in a file sends this file alone to `snana_lines`, which
 reads line by line and says what is wrong where.
@@ -13,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import compress
+from itertools import chain, compress
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,17 +25,18 @@ import pyarrow as pa
 
 from pipeline.ingest.readers.assembly import Epochs, ObjectRow, light_curve_table, truth_table
 from pipeline.ingest.readers.base import ReadOptions, ReadResult, Rejection, SourceFile
-from pipeline.ingest.readers.snana_header import Columns, Header, HeaderError, parse_header
+from pipeline.ingest.readers.snana_columns import Columns, HeaderError, is_announced, to_fluxcal
+from pipeline.ingest.readers.snana_header import Header, parse_header
 from pipeline.ingest.readers.snana_lines import read_lines
 from pipeline.ingest.tokens import IrregularRowsError, Words, split_rows
-from pipeline.schema import ZP_INTERNAL
 
 __all__ = ["read", "recognises"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-_OPENS_A_LINE: Final = re.compile(rb"^[ \t]*(?:SNID|VARLIST|OBS):", re.MULTILINE)
+_OPENS_A_LINE: Final = re.compile(rb"^[ \t\r\v\f]*(?:SNID|VARLIST|OBS):", re.MULTILINE)
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class _Text(NamedTuple):
@@ -40,14 +44,19 @@ class _Text(NamedTuple):
 
     Attributes:
         place: the file's place among those read together.
-        rows: the `OBS:` lines, each ending with a line end, without the `DETECTION:` line.
+        rows: parts of the file, together the `OBS:` lines without the `DETECTION:` line, ending with a line end.
         mark: position in `rows` where that line stood [bytes], None without one.
     """
 
     place: int
     header: Header
-    rows: bytes
+    rows: tuple[memoryview | bytes, ...]
     mark: int | None
+
+    @property
+    def size(self) -> int:
+        """Count the bytes of the rows."""
+        return sum(map(len, self.rows))
 
 
 class _Table(NamedTuple):
@@ -65,6 +74,7 @@ def recognises(data: bytes) -> bool:
 
 def read(files: Sequence[SourceFile], options: ReadOptions) -> ReadResult:
     """Read light curves and truth; a file that is damaged is rejected alone, with line and reason."""
+    files = [_without_mark(file) for file in files]
     texts = [text for index, file in enumerate(files) if (text := _cut(index, file.data)) is not None]
     tables = list(_read_tables(texts, options))
     done = {text.place for table in tables for text in table.texts}
@@ -75,8 +85,15 @@ def read(files: Sequence[SourceFile], options: ReadOptions) -> ReadResult:
             rejections += lines.rejections
             if lines.found is not None:
                 header, epochs, detection_mjd = lines.found
-                tables.append(_Table([_Text(index, header, b"", None)], epochs, [detection_mjd]))
+                tables.append(_Table([_Text(index, header, (), None)], epochs, [detection_mjd]))
     return _assemble(files, tables, rejections)
+
+
+def _without_mark(file: SourceFile) -> SourceFile:
+    """Drop the byte-order mark that some editors put before UTF-8."""
+    if file.data.startswith(_BYTE_ORDER_MARK):
+        return file._replace(data=file.data[len(_BYTE_ORDER_MARK) :])
+    return file
 
 
 def _cut(index: int, data: bytes) -> _Text | None:
@@ -88,12 +105,28 @@ def _cut(index: int, data: bytes) -> _Text | None:
         header = parse_header(b"\n" + data[:start])
     except HeaderError:
         return None
-    end = data.rfind(b"\nEND:", start)
-    rows = data[start : end + 1] if end > 0 else data[start:].rstrip() + b"\n"
-    mark = rows.find(b"\nDETECTION:") + 1
+    end = _end_of_rows(data, start)
+    if end is None:
+        return None
+    text = memoryview(data)
+    mark = data.find(b"\nDETECTION:", start, end) + 1 or data.find(b"\nTRIGGER:", start, end) + 1
     if not mark:
-        return _Text(index, header, rows, None)
-    return _Text(index, header, rows[:mark] + rows[rows.find(b"\n", mark) + 1 :], mark)
+        return _Text(index, header, (text[start:end], b"\n"), None)
+    after = data.find(b"\n", mark) + 1
+    return _Text(index, header, (text[start:mark], text[after:end], b"\n"), mark - start)
+
+
+def _end_of_rows(data: bytes, start: int) -> int | None:
+    """Return where the last line of the photometry ends, None where more follows that may matter."""
+    end = data.rfind(b"\nEND:", start)
+    if data.find(b"#", start, end) >= 0 or (end > 0 and data[end + 5 :].strip()):
+        return None
+    if end < 0:
+        end = len(data.rstrip())
+    if data.startswith((b"OBS:", b"DETECTION:"), data.rfind(b"\n", 0, end) + 1):
+        return end
+    end = data.find(b"\nEND_PHOTOMETRY:", start, end)
+    return None if end < 0 or _OPENS_A_LINE.search(data, end + 1) else end
 
 
 def _read_tables(texts: Sequence[_Text], options: ReadOptions) -> Iterable[_Table]:
@@ -117,8 +150,8 @@ def _read_group(texts: list[_Text], options: ReadOptions) -> Iterable[_Table]:
 
 def _read_regular(texts: list[_Text], options: ReadOptions) -> _Table:
     columns = texts[0].header.columns
-    words = split_rows(b"".join([b"\n", *(text.rows for text in texts)]), columns.width, b"OBS:")
-    starts = 1 + np.concatenate([[0], np.cumsum([len(text.rows) for text in texts])])
+    words = split_rows(b"".join([b"\n", *chain.from_iterable(text.rows for text in texts)]), columns.width, b"OBS:")
+    starts = 1 + np.concatenate([[0], np.cumsum([text.size for text in texts])])
     bounds = np.searchsorted(words.row_starts, starts)
     epochs = _epochs(texts, words, np.diff(bounds), options)
     marks = np.array([0 if text.mark is None else text.mark for text in texts])
@@ -129,15 +162,23 @@ def _read_regular(texts: list[_Text], options: ReadOptions) -> _Table:
 
 def _epochs(texts: Sequence[_Text], words: Words, counts: npt.NDArray[np.int64], options: ReadOptions) -> Epochs:
     columns = texts[0].header.columns
-    fluxcal, fluxcal_err = words.numbers(columns.fluxcal), words.numbers(columns.fluxcal_err)
     zeropoints = np.array([text.header.zeropoint for text in texts])
-    if (zeropoints != ZP_INTERNAL).any():
-        scale = np.repeat(10 ** (0.4 * (ZP_INTERNAL - zeropoints)), counts)
-        fluxcal, fluxcal_err = fluxcal * scale, fluxcal_err * scale
-    flag = np.zeros(len(fluxcal)) if columns.flag is None else words.numbers(columns.flag)
+    of_rows = np.repeat(zeropoints, counts) if (zeropoints != zeropoints[0]).any() else zeropoints[0]
+    value, error = words.numbers(columns.value), words.numbers(columns.error)
+    fluxcal, fluxcal_err = to_fluxcal(value, error, of_rows, columns.is_mag)
     owner = np.repeat(np.array([text.place for text in texts], dtype=np.int64), counts)
-    band = options.rename(words.column(columns.band).dictionary_encode())
-    return Epochs(owner, words.numbers(columns.mjd), band, fluxcal, fluxcal_err, flag.astype(np.int32))
+    band = words.column(columns.band).dictionary_encode()
+    band.dictionary.validate(full=True)
+    return Epochs(owner, words.numbers(columns.mjd), options.rename(band), fluxcal, fluxcal_err, _flags(words, columns))
+
+
+def _flags(words: Words, columns: Columns) -> npt.NDArray[np.int32]:
+    if columns.flag is None:
+        return np.zeros(len(words.row_starts), np.int32)
+    flag = words.numbers(columns.flag)
+    if not (np.abs(flag) < 2**31).all():
+        raise IrregularRowsError("some PHOTFLAG is not a 32-bit integer")
+    return flag.astype(np.int32)
 
 
 def _latest(mjd: Floats, starts: Integers, stops: Integers) -> Floats:
@@ -163,7 +204,7 @@ def _is_known_band(
     names = band.dictionary.to_pylist()
     filters = sorted({text.header.filters for text in texts})
     known = [options.known_bands(group) for group in filters]
-    is_known = np.array([[bands is None or name in bands for name in names] for bands in known])
+    is_known = np.array([[bands is None or is_announced(name, bands) for name in names] for bands in known])
     place = np.array([filters.index(text.header.filters) for text in texts])
     of_row: npt.NDArray[np.bool_] = is_known[place[file_of_row], np.asarray(band.indices)]
     return of_row

@@ -206,6 +206,9 @@ dialects = st.builds(
     has_end=st.booleans(),
     has_nobs=st.booleans(),
     extra_columns=st.sampled_from([(), ("FIELD",), ("FIELD", "SNR", "MAG"), ("PHOTPROB", "SIM_MAG")]),
+    columns_key=st.sampled_from(["VARLIST", "VARNAMES"]),
+    end=st.sampled_from(["END:", "END_PHOTOMETRY:", "END_PHOTOMETRY:\n\nSPEC: 4000 1 1\nEND:"]),
+    byte_order_mark=st.sampled_from(["", "\ufeff"]),
 )
 
 
