@@ -32,7 +32,7 @@ class Source(ABC):
         """
 
 
-def open_sources(paths: Sequence[Path]) -> list[Source]:
+def open_sources(paths: Sequence[Path | Source]) -> list[Source]:
     """Look at what is there, before anything is read.
 
     Raises:
@@ -40,7 +40,7 @@ def open_sources(paths: Sequence[Path]) -> list[Source]:
     """
     if not paths:
         raise SourceError("no source given: expected a folder, an archive or a file")
-    return [_open_source(Path(path)) for path in paths]
+    return [path if isinstance(path, Source) else _open_source(Path(path)) for path in paths]
 
 
 def _open_source(path: Path) -> Source:
