@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import pandas as pd
@@ -22,16 +22,26 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 
 from pipeline.ingest.duplicates import PART_SCHEMA, Shared, as_parts, compose
+from pipeline.ingest.inspection import quarantined_sources
 from pipeline.ingest.intake import Batch, Intake, StoredFile
 from pipeline.ingest.override import read_override
 from pipeline.ingest.quarantine import update_quarantine
 from pipeline.ingest.readers import ReadOptions
 from pipeline.ingest.reading import ChunkReader, read_chunks
 from pipeline.ingest.settings import IngestSettings, IngestSummary, TooManyBadFilesError
-from pipeline.ingest.sources import Source, SourceError, open_sources
+from pipeline.ingest.sources import Chosen, NoLightCurvesError, Source, SourceError, open_sources
 from pipeline.schema import LIGHT_CURVE_SCHEMA, QUARANTINE_SCHEMA, TRUTH_SCHEMA, LightCurves, Truth
 
-__all__ = ["IngestSettings", "IngestSummary", "SourceError", "Store", "StoreError", "TooManyBadFilesError", "ingest"]
+__all__ = [
+    "IngestSettings",
+    "IngestSummary",
+    "SourceError",
+    "Store",
+    "StoreError",
+    "TooManyBadFilesError",
+    "ingest",
+    "retry_quarantined",
+]
 
 FORMAT: Final = "snflow store"
 FORMAT_VERSION: Final = 1
@@ -305,7 +315,30 @@ def ingest(
     write()
     summary = intake.summary([source.name for source in opened], perf_counter() - start, store.version())
     if not summary.n_files:
-        raise SourceError(f"no light curve in {', '.join(summary.sources)}: {summary.n_ignored} other files")
+        message = f"no light curve in {', '.join(summary.sources)}: {summary.n_ignored} other files"
+        raise NoLightCurvesError(message, summary)
     if summary.n_quarantined > settings.max_bad_fraction * summary.n_files:
         raise TooManyBadFilesError(summary, settings.max_bad_fraction)
     return summary
+
+
+def retry_quarantined(
+    store: Store, settings: IngestSettings, progress: Callable[[int, int | None], None] | None = None
+) -> tuple[IngestSummary, list[str]]:
+    """Read the files in quarantine again from where they came, and no others, and ingest what is good by now.
+
+    Files that are still bad stay in quarantine; they do not fail the run.
+
+    Returns:
+        What became of the files, and the paths of those that are gone; the entries of these stay.
+    """
+    entries = store.quarantine()
+    sources, gone = quarantined_sources(entries[entries["SCOPE"] != "conflict"])
+    if not sources:
+        return IngestSummary(version=store.version()), gone
+    try:
+        summary = ingest(sources, store, settings.model_copy(update={"max_bad_fraction": 1.0}), progress)
+    except NoLightCurvesError as error:
+        summary = cast(IngestSummary, error.summary)
+    lost = [f"{source.name}/{file}" for source in sources if isinstance(source, Chosen) for file in source.missing]
+    return summary, sorted([*gone, *lost])

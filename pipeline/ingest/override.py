@@ -143,7 +143,7 @@ def read_override(path: Path | None) -> Override:
         raise OverrideError(f"{path}: the table of overrides cannot be read ({error.strerror})") from None
     try:
         names, table = _read_table(data)
-    except (ValueError, pa.ArrowException, csv.Error) as error:
+    except (ValueError, TypeError, KeyError, pa.ArrowException, csv.Error) as error:
         raise OverrideError(f"{path}: not a table in CSV, ECSV or Parquet: {error}") from None
     _check_columns(path, names)
     return Override(str(path), content_hash(data), _rows(path, table))
@@ -157,7 +157,7 @@ def _read_table(data: bytes) -> tuple[list[str], list[tuple[str, Cells]]]:
     if text.startswith("# %ECSV"):
         from astropy.table import Table
 
-        return _named(Table.read(io.StringIO(text), format="ascii.ecsv").to_pandas())
+        return _named(Table.read(text.splitlines(), format="ascii.ecsv").to_pandas())
     reader = csv.reader(io.StringIO(text), strict=True)
     names = [name.strip() for name in next(reader, [])]
     rows = [(f"line {reader.line_num}", cells) for cells in reader if cells]
