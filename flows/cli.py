@@ -119,7 +119,8 @@ def run(
         with pointing_at_quarantine(out / "store"):
             summary = run_flow(sources, chosen, out, ingest_settings, typed_command())
         show_run(summary, as_json)
-        say_quarantined(summary["ingest"], out / "store")
+        if not as_json:
+            say_quarantined(summary["ingest"], out / "store")
 
 
 @app.command()
@@ -144,7 +145,8 @@ def ingest(
         with pointing_at_quarantine(store):
             summary = ingest_flow(sources, store, settings, None, typed_command())
         show(f"Ingested into {store}", summary, as_json)
-        say_quarantined(summary, store)
+        if not as_json:
+            say_quarantined(summary, store)
 
 
 @app.command()

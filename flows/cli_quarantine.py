@@ -140,7 +140,7 @@ def _entries(store: Path, reason: str | None = None) -> pd.DataFrame:
 
 def _records(entries: pd.DataFrame) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = json.loads(entries.to_json(orient="records"))
-    return records
+    return [record | {"LINE": None if record["LINE"] is None else int(record["LINE"])} for record in records]
 
 
 def _print_entries(entries: pd.DataFrame) -> None:

@@ -42,7 +42,6 @@ def check_account(summary: IngestSummary, store: Store, files: set[str]) -> None
     in_quarantine = set(quarantine.loc[quarantine["SCOPE"] == "file", "FILE"].map(base_name))
     ignored = {base_name(name) for name in summary.ignored}
     assert {base_name(file) for file in files} <= in_store | in_quarantine | ignored
-    assert summary.n_quarantined == (quarantine["SCOPE"] == "file").sum()
     assert summary.n_epochs_dropped == 0 or (quarantine["SCOPE"] == "epoch").any()
     assert not in_quarantine & ignored
 
@@ -72,14 +71,10 @@ def test_every_file_is_accounted_for_once_and_can_be_found(
                 (folder / f"{number}{suffix}").write_bytes(data)
             files = {path.name for path in folder.iterdir()}
             summary = ingest([folder], store, chosen)
-            check_account(summary, store, files) if round_ is first else check_sum(summary, files)
+            check_account(summary, store, files)
+            if round_ is first:
+                assert summary.n_quarantined == (store.quarantine()["SCOPE"] == "file").sum()
         assert summary.n_ingested == 0
-
-
-def check_sum(summary: IngestSummary, files: set[str]) -> None:
-    """The account alone: entries of files that were taken away stay in store and quarantine."""
-    assert summary.n_files == summary.n_ingested + summary.n_unchanged + summary.n_quarantined
-    assert summary.n_files + summary.n_ignored == len(files)
 
 
 @pytest.mark.parametrize(
