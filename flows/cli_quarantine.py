@@ -104,6 +104,8 @@ def retry(
         from pipeline.store import Store
 
         recorded = read_record(Store.open(store).path, "ingest").get("configuration", {}).get("settings", {})
+        if not recorded:
+            say(f"{store} has no ingest.json that says how its files were read: the default settings are used")
         chosen = load_settings(IngestSettings, override(recorded, settings or []), "settings of the last ingest")
         summary = retry_flow(store, chosen, typed_command())
         show(f"Read the quarantine of {store} again", summary, as_json)

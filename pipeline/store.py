@@ -197,8 +197,9 @@ class Store:
     def _replace_parts(self, stored: pa.Table, wanted: pa.Table) -> None:
         """Replace stored parts by others, in one commit."""
         old, new = ([StoredFile(*row).key for row in _rows(table)] for table in (stored, wanted))
-        gone = stored.filter(pa.array([key not in set(new) for key in old], pa.bool_()))
-        added = wanted.filter(pa.array([key not in set(old) for key in new], pa.bool_()))
+        old_keys, new_keys = set(old), set(new)
+        gone = stored.filter(pa.array([key not in new_keys for key in old], pa.bool_()))
+        added = wanted.filter(pa.array([key not in old_keys for key in new], pa.bool_()))
         if len(gone) + len(added):
             table = DeltaTable.create(str(self.path / _PARTS), PART_SCHEMA, mode="ignore")
             same = " AND ".join(f"old.{name} = new.{name}" for name in ("SNID", "SOURCE", "SOURCE_HASH"))

@@ -33,6 +33,9 @@ PART_SCHEMA: Final = pa.schema(
 )
 """What one file says of a shared object; kept in the store so that the object can be composed anew."""
 
+OBJECTS_AT_ONCE: Final = 500
+"""Shared objects composed together: as Python values they take far more room than as columns."""
+
 Row = dict[str, Any]
 
 
@@ -207,25 +210,40 @@ def compose(change: SharedChange, parts: Sequence[pa.Table], override: Override)
     Raises:
         KeyError: if a part is nowhere.
     """
+    names = list(change.members)
+    slices = [names[first : first + OBJECTS_AT_ONCE] for first in range(0, len(names), OBJECTS_AT_ONCE)]
+    composed = [_compose(snids, change, parts) for snids in slices]
+    light_curves, truth = override.replace_values(
+        pa.concat_tables([item.light_curves for item in composed]), pa.concat_tables([item.truth for item in composed])
+    )
+    used = pa.concat_tables([item.parts for item in composed])
+    return Composed(light_curves, truth, used, [entry for item in composed for entry in item.conflicts])
+
+
+def _compose(snids: Sequence[str], change: SharedChange, parts: Sequence[pa.Table]) -> Composed:
+    """Compose some of the objects that change, as their files have them."""
     found: dict[tuple[str, str, str], Row] = {}
     for table in parts:
-        for row in table.filter(pc.is_in(table["SNID"], pa.array(list(change.members), pa.string()))).to_pylist():
+        for row in table.filter(pc.is_in(table["SNID"], pa.array(snids, pa.string()))).to_pylist():
             found.setdefault(_part(row).key, row)
     used: list[Row] = []
-    composed: list[Row] = []
+    objects: list[Row] = []
     conflicts: list[Row] = []
-    for snid, members in change.members.items():
-        rows = sorted((found[member.key] for member in members), key=_age, reverse=True)
+    for snid in snids:
+        rows = sorted((found[member.key] for member in change.members[snid]), key=_age, reverse=True)
         one, told = _merge(rows) if change.policies[snid] == "merge" else _choose(rows)
-        composed.append(one | {"SOURCE_HASH": composition(change.policies[snid], members)})
+        objects.append(one | {"SOURCE_HASH": composition(change.policies[snid], change.members[snid])})
         conflicts += told
         used += rows
-    truth = pa.Table.from_pylist(
-        [{name: row["SNID" if name == "SNID" else f"TRUTH_{name}"] for name in TRUTH_SCHEMA.names} for row in composed],
-        schema=TRUTH_SCHEMA,
+    truth = [
+        {name: row["SNID" if name == "SNID" else f"TRUTH_{name}"] for name in TRUTH_SCHEMA.names} for row in objects
+    ]
+    return Composed(
+        _light_curves(objects),
+        pa.Table.from_pylist(truth, schema=TRUTH_SCHEMA),
+        pa.Table.from_pylist(used, schema=PART_SCHEMA),
+        conflicts,
     )
-    light_curves, truth = override.replace_values(_light_curves(composed), truth)
-    return Composed(light_curves, truth, pa.Table.from_pylist(used, schema=PART_SCHEMA), conflicts)
 
 
 def _part(row: Row) -> Part:

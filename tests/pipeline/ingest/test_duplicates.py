@@ -181,9 +181,10 @@ def test_the_order_of_files_and_of_ingests_does_not_matter(
 
 
 def test_the_number_of_workers_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from pipeline.ingest import reading
+    from pipeline.ingest import duplicates, reading
 
     monkeypatch.setattr(reading, "CHUNK_FILES", 2)
+    monkeypatch.setattr(duplicates, "OBJECTS_AT_ONCE", 2)
     folder = write_survey(tmp_path / "survey", 10)
     for number in range(6):
         write(folder, f"x{number}.dat", ((56000.0, "g", float(number), 1.0),), str(100 + number // 2))
