@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -13,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows.cli_quarantine import quarantine_app
+from flows.console import print_json, print_line, say, show, typed_command
 from flows.errors import explained
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ app = typer.Typer(
     help="Classify supernovae from their light curves: survey photometry in, calibrated probabilities, metrics and a "
     "report out. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 data refused by the model's contract.",
 )
+
+app.add_typer(quarantine_app)
 
 EXPERIMENTS: Final = Path(__file__).parent / "experiments"
 DEMO_OBJECTS: Final = 2000
@@ -51,6 +54,17 @@ BandMap = Annotated[
 ]
 MaxBad = Annotated[
     float, typer.Option("--max-bad-fraction", help="Fail, after writing what is good, above this share of bad files.")
+]
+OverrideOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--override",
+        help="Table (CSV, ECSV, Parquet) by SNID whose cells replace values of the files (PHOTOZ, CLASS, …).",
+    ),
+]
+Duplicates = Annotated[
+    Literal["quarantine", "newest", "merge"],
+    typer.Option("--duplicates", help="Files with one SNID: quarantine the later, keep the newest, or merge them."),
 ]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where networks run; auto: a GPU if there is one.")
@@ -102,7 +116,7 @@ def demo(
                 report(0, objects, "supernovae")
                 simulate_survey(survey, SimulationSettings(n_objects=objects))
                 report(objects, objects, "supernovae")
-        show_run(run_flow([survey], experiment, out, IngestSettings(), _command()), as_json)
+        show_run(run_flow([survey], experiment, out, IngestSettings(), typed_command()), as_json)
 
 
 @app.command()
@@ -113,6 +127,8 @@ def run(
     settings: SetOption = None,
     band_map: BandMap = None,
     max_bad_fraction: MaxBad = 0.05,
+    override: OverrideOption = None,
+    duplicates: Duplicates = "quarantine",
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -123,10 +139,13 @@ def run(
     with explained():
         from flows.run import run as run_flow
 
-        ingest_settings = _ingest_settings(band_map, max_bad_fraction)
+        ingest_settings = _ingest_settings(band_map, max_bad_fraction, 0, override, duplicates)
         chosen = _experiment(experiment, settings, device)
-        summary = run_flow(sources, chosen, out, ingest_settings, _command())
+        with pointing_at_quarantine(out / "store"):
+            summary = run_flow(sources, chosen, out, ingest_settings, typed_command())
         show_run(summary, as_json)
+        if not as_json:
+            say_quarantined(summary["ingest"], out / "store")
 
 
 @app.command()
@@ -161,7 +180,7 @@ def fetch(
         plan = plan_fetch(name, out, archive or [], only, mirror)
         from flows.fetch import fetch as fetch_flow
 
-        show_fetched(fetch_flow(plan, _command()), as_json)
+        show_fetched(fetch_flow(plan, typed_command()), as_json)
 
 
 @app.command()
@@ -171,6 +190,8 @@ def ingest(
     band_map: BandMap = None,
     max_bad_fraction: MaxBad = 0.05,
     workers: Annotated[int, typer.Option(help="Processes that read; 0: one per core.")] = 0,
+    override: OverrideOption = None,
+    duplicates: Duplicates = "quarantine",
     as_json: AsJson = False,
 ) -> None:
     """Read light curves into a catalogue; the same again changes nothing, a changed file replaces its object.
@@ -178,13 +199,17 @@ def ingest(
     What is no light curve (README, filter curves, lists) is left alone, counted and named; what was meant to be one and
     cannot be read is in the quarantine, with its reason.
 
-    Example: `snflow ingest SIMGEN_PUBLIC_DES.tar.gz 'night/*.DAT' --store catalogue`
+    Example: `snflow ingest SIMGEN_PUBLIC_DES.tar.gz 'night/*.DAT' --store catalogue --override redshifts.csv`
     """
     with explained():
         from flows.ingest import ingest as ingest_flow
 
-        settings = _ingest_settings(band_map, max_bad_fraction, workers)
-        show_ingested(store, ingest_flow(sources, store, settings, None, _command()), as_json)
+        settings = _ingest_settings(band_map, max_bad_fraction, workers, override, duplicates)
+        with pointing_at_quarantine(store):
+            summary = ingest_flow(sources, store, settings, None, typed_command())
+        show_ingested(store, summary, as_json)
+        if not as_json:
+            say_quarantined(summary, store)
 
 
 @app.command()
@@ -203,7 +228,7 @@ def train(
     with explained():
         from flows.train import train as train_flow
 
-        summary = train_flow(store, _experiment(experiment, settings, device), out, _command())
+        summary = train_flow(store, _experiment(experiment, settings, device), out, typed_command())
         show(f"Trained {out / 'model'}", summary, as_json)
 
 
@@ -233,7 +258,7 @@ def classify(
 
         bands = {"band_map": _pairs(band_map), "ignore_bands": tuple(ignore_band or ())}
         settings = load_settings(ClassifySettings, {"redshift": redshift, "device": device, **bands}, "command line")
-        show(f"Wrote {', '.join(map(str, out))}", classify_flow(source, model, out, settings, _command()), as_json)
+        show(f"Wrote {', '.join(map(str, out))}", classify_flow(source, model, out, settings, typed_command()), as_json)
 
 
 @app.command()
@@ -250,7 +275,7 @@ def evaluate(
     with explained():
         from pipeline.evaluate.evaluation_run import evaluate_file
 
-        summary = evaluate_file(predictions, truth, out, _command())
+        summary = evaluate_file(predictions, truth, out, typed_command())
         show_metrics(f"{summary['n_evaluated']} objects of {predictions}", summary, as_json)
 
 
@@ -330,6 +355,30 @@ def show_ingested(store: Path, summary: Mapping[str, Any], as_json: bool) -> Non
     )
 
 
+@contextmanager
+def pointing_at_quarantine(store: Path) -> Iterator[None]:
+    """Say where to look when too many files are bad, too."""
+    from pipeline.ingest.settings import TooManyBadFilesError
+
+    try:
+        yield
+    except TooManyBadFilesError as error:
+        say_quarantined(error.summary.to_dict(), store)
+        raise
+
+
+def say_quarantined(summary: Mapping[str, Any], store: Path) -> None:
+    """Say how much is in quarantine for which reasons, which overrides met no object, and where to look."""
+    table = summary["override"]
+    if table.get("n_unmatched"):
+        say(f"{table['n_unmatched']} of {table['n_rows']} SNIDs of {table['file']} are in none of the files")
+    counts = [f"{count} {kind}" for kind, count in summary["reasons"].items()]
+    if summary["n_conflicts"]:
+        counts.append(f"{summary['n_conflicts']} conflicts between files of one object")
+    if counts:
+        say(f"In quarantine: {', '.join(counts)}; see: snflow quarantine list --store {shlex.quote(str(store))}")
+
+
 def show_metrics(title: str, summary: Mapping[str, Any], as_json: bool = False) -> None:
     """Print metrics with their bootstrap errors."""
     if as_json:
@@ -344,32 +393,6 @@ def show_metrics(title: str, summary: Mapping[str, Any], as_json: bool = False) 
     Console().print(table)
 
 
-def show(title: str, summary: Mapping[str, Any], as_json: bool) -> None:
-    """Print a summary as a table of two columns, or as JSON."""
-    if as_json:
-        print_json(summary)
-        return
-    table = Table(title=title, title_justify="left", show_header=False)
-    for name, value in summary.items():
-        table.add_row(name, json.dumps(value) if isinstance(value, dict | list | tuple) else str(value))
-    Console().print(table)
-
-
-def print_json(summary: Mapping[str, Any]) -> None:
-    """Print a summary for a machine."""
-    sys.stdout.write(json.dumps(summary, indent=2, default=str) + "\n")
-
-
-def print_line(text: str) -> None:
-    """Print a line of the result as it is, however long."""
-    sys.stdout.write(text + "\n")
-
-
-def say(text: str) -> None:
-    """Print a sentence for people, on standard error, so that standard output stays the result alone."""
-    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
-
-
 def _experiment(name: str, words: list[str] | None, device: str) -> Experiment:
     from pipeline.train.experiment import load_experiment
 
@@ -377,12 +400,15 @@ def _experiment(name: str, words: list[str] | None, device: str) -> Experiment:
     return load_experiment(name, EXPERIMENTS, [*chosen, *(words or [])])
 
 
-def _ingest_settings(band_map: list[str] | None, max_bad_fraction: float, workers: int = 0) -> Any:
+def _ingest_settings(
+    band_map: list[str] | None, max_bad_fraction: float, workers: int, override: Path | None, duplicates: str
+) -> Any:
     from pipeline.ingest.settings import IngestSettings
     from pipeline.settings import load_settings
 
     values = {"band_map": _pairs(band_map), "max_bad_fraction": max_bad_fraction, "workers": workers}
-    return load_settings(IngestSettings, values, "command line")
+    chosen = {"override": override.absolute() if override else None, "duplicates": duplicates}
+    return load_settings(IngestSettings, values | chosen, "command line")
 
 
 def _pairs(words: list[str] | None) -> dict[str, str]:
@@ -393,7 +419,3 @@ def _pairs(words: list[str] | None) -> dict[str, str]:
     if wrong:
         raise SettingsError(f"expected --band-map A=B, came {wrong[0]!r}")
     return {old: new for old, _, new in pairs}
-
-
-def _command() -> str:
-    return shlex.join(["snflow", *sys.argv[1:]])

@@ -12,29 +12,45 @@ from flows.progress import progress
 from flows.tasks import reading_or_writing
 from pipeline.ingest.settings import IngestSettings, TooManyBadFilesError
 from pipeline.provenance import write_record
-from pipeline.store import Store
+from pipeline.store import Store, retry_quarantined
 from pipeline.store import ingest as ingest_sources
 
-__all__ = ["ingest", "ingest_step"]
+__all__ = ["ingest", "ingest_step", "retry", "retry_step"]
 
 
 def ingest_step(
     sources: list[Path], store: Path, settings: IngestSettings, out: Path | None = None, command: str = ""
 ) -> dict[str, Any]:
-    """Ingest, and write `ingest.json` into `out`, or into the store."""
+    """Ingest, and write `ingest.json` into the store, and into `out`."""
+    records = [store, *([out] if out else [])]  # the store's own says how to read its quarantine again
     configuration = {"sources": [str(path) for path in sources], "store": str(store), "settings": settings.model_dump()}
     try:
         with progress("Reading") as report:
             catalogue = Store.create(store)
             summary = ingest_sources(sources, catalogue, settings, lambda done, total: report(done, total, "files"))
     except TooManyBadFilesError as error:
-        write_record(out or store, "ingest", configuration, error.summary.to_dict(), command)
+        for folder in records:
+            write_record(folder, "ingest", configuration, error.summary.to_dict(), command)
         raise
-    write_record(out or store, "ingest", configuration, summary.to_dict(), command)
+    for folder in records:
+        write_record(folder, "ingest", configuration, summary.to_dict(), command)
     return summary.to_dict()
 
 
+def retry_step(store: Path, settings: IngestSettings, command: str = "") -> dict[str, Any]:
+    """Read the quarantined files of a store again, and write `quarantine-retry.json` into it."""
+    catalogue = Store.open(store)
+    n_before = len(catalogue.quarantine())
+    with progress("Reading") as report:
+        found, gone = retry_quarantined(catalogue, settings, lambda done, total: report(done, total, "files"))
+    entries = {"n_entries_before": n_before, "n_entries_after": len(catalogue.quarantine())}
+    summary = found.to_dict() | entries | {"n_gone": len(gone), "gone": gone}
+    write_record(store, "quarantine-retry", {"store": str(store), "settings": settings.model_dump()}, summary, command)
+    return summary
+
+
 ingest_task = reading_or_writing(ingest_step, "read and store")
+retry_task = reading_or_writing(retry_step, "read the quarantine again")
 
 
 @flow(name="ingest")
@@ -44,4 +60,12 @@ def ingest(
     """Read sources into a store; what cannot be read is in its quarantine."""
     summary = ingest_task(sources, store, settings, out, command)
     publish("snflow-ingest", f"Ingested {', '.join(map(str, sources))}", summary, f"Store: `{store}`")
+    return summary
+
+
+@flow(name="quarantine-retry")
+def retry(store: Path, settings: IngestSettings, command: str = "") -> dict[str, Any]:
+    """Read the files in a store's quarantine again; entries of repaired files disappear."""
+    summary = retry_task(store, settings, command)
+    publish("snflow-quarantine-retry", f"Read the quarantine of {store} again", summary, f"Store: `{store}`")
     return summary

@@ -24,6 +24,7 @@ __all__ = [
     "LightCurves",
     "Predictions",
     "Truth",
+    "light_curve_hashes",
     "photometry_hashes",
     "prediction_columns",
     "probability_columns",
@@ -46,7 +47,8 @@ OBJECT_FIELDS: Final = (
     pa.field("SURVEY", pa.string()),
     pa.field("DETECTION_MJD", pa.float64()),  # d; the last epoch of the survey's own early-epoch mark, NaN without one
     pa.field("SOURCE", pa.string()),  # file inside its folder or archive
-    pa.field("SOURCE_HASH", pa.string()),  # of the file's bytes
+    # of the file's bytes; after a + the mark of what overrode its header; of several files, the policy and their hash
+    pa.field("SOURCE_HASH", pa.string()),
     pa.field("PHOTOMETRY_HASH", pa.string()),  # of everything a classifier may read
 )
 EPOCH_FIELDS: Final = (
@@ -76,9 +78,9 @@ QUARANTINE_SCHEMA: Final = pa.schema(
         pa.field("FILE", pa.string(), nullable=False),  # file inside it
         pa.field("LINE", pa.int64()),  # 1-based, null where no single line is to blame
         pa.field("SNID", pa.string()),
-        pa.field(
-            "SCOPE", pa.string(), nullable=False
-        ),  # "file": nothing was kept; "epoch": this measurement was left out
+        # "file": nothing was kept; "epoch": this measurement was left out; "conflict": files tell different things of
+        # one object, and the newest was believed (no bad file; SOURCE is empty: the catalogue knows the FILE alone)
+        pa.field("SCOPE", pa.string(), nullable=False),
         pa.field("REASON", pa.string(), nullable=False),
         pa.field("SOURCE_HASH", pa.string()),
     ]
@@ -176,15 +178,7 @@ class LightCurves:
     @classmethod
     def from_arrow(cls, table: pa.Table) -> LightCurves:
         """Read LIGHT_CURVE_SCHEMA back; further columns are an error, null numbers become NaN."""
-        objects = table.select(list(OBJECT_COLUMNS)).to_pandas()
-        lists = {name: table[name].combine_chunks() for name in EPOCH_COLUMNS}
-        lengths = lists["MJD"].value_lengths().to_numpy(zero_copy_only=False)
-        epochs = {name: values.flatten() for name, values in lists.items()}
-        bands = epochs.pop("BAND").dictionary_encode()
-        frame = pd.DataFrame({name: values.to_numpy(zero_copy_only=False) for name, values in epochs.items()})
-        frame["BAND"] = bands.to_pandas() if len(bands) else pd.Categorical([])
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return cls(objects, frame[list(EPOCH_COLUMNS)], offsets)
+        return cls(*_frames(table))
 
 
 @dataclass(frozen=True)
@@ -287,6 +281,24 @@ def photometry_hashes(objects: pd.DataFrame, epochs: pd.DataFrame, offsets: npt.
     header_hashes = pd.util.hash_pandas_object(header, index=False).to_numpy()
     mixed = (sums[offsets[1:]] - sums[offsets[:-1]]) * np.uint64(0x9E3779B97F4A7C15) ^ header_hashes
     return [f"{value:016x}" for value in mixed.tolist()]
+
+
+def light_curve_hashes(table: pa.Table) -> list[str]:
+    """Hash the rows of LIGHT_CURVE_SCHEMA as `photometry_hashes` does; SNIDs may repeat."""
+    return photometry_hashes(*_frames(table))
+
+
+def _frames(table: pa.Table) -> tuple[pd.DataFrame, pd.DataFrame, npt.NDArray[np.int64]]:
+    """Take LIGHT_CURVE_SCHEMA apart into objects, epochs and offsets."""
+    objects = table.select(list(OBJECT_COLUMNS)).to_pandas()
+    lists = {name: table[name].combine_chunks() for name in EPOCH_COLUMNS}
+    lengths = lists["MJD"].value_lengths().to_numpy(zero_copy_only=False)
+    epochs = {name: values.flatten() for name, values in lists.items()}
+    bands = epochs.pop("BAND").dictionary_encode()
+    frame = pd.DataFrame({name: values.to_numpy(zero_copy_only=False) for name, values in epochs.items()})
+    frame["BAND"] = bands.to_pandas() if len(bands) else pd.Categorical([])
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return objects, frame[list(EPOCH_COLUMNS)], offsets
 
 
 def _check_columns(name: str, table: pd.DataFrame, expected: Sequence[str]) -> None:

@@ -10,9 +10,10 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import pandas as pd
@@ -20,19 +21,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 
+from pipeline.ingest.duplicates import PART_SCHEMA, Shared, as_parts, compose
+from pipeline.ingest.inspection import quarantined_sources
 from pipeline.ingest.intake import Batch, Intake, StoredFile
+from pipeline.ingest.override import read_override
 from pipeline.ingest.quarantine import update_quarantine
 from pipeline.ingest.readers import ReadOptions
 from pipeline.ingest.reading import ChunkReader, read_chunks
 from pipeline.ingest.settings import IngestSettings, IngestSummary, TooManyBadFilesError
-from pipeline.ingest.sources import SourceError, open_sources
+from pipeline.ingest.sources import Chosen, NoLightCurvesError, Source, SourceError, open_sources
 from pipeline.schema import LIGHT_CURVE_SCHEMA, QUARANTINE_SCHEMA, TRUTH_SCHEMA, LightCurves, Truth
 
-__all__ = ["IngestSettings", "IngestSummary", "SourceError", "Store", "StoreError", "TooManyBadFilesError", "ingest"]
+__all__ = [
+    "IngestSettings",
+    "IngestSummary",
+    "SourceError",
+    "Store",
+    "StoreError",
+    "TooManyBadFilesError",
+    "ingest",
+    "retry_quarantined",
+]
 
 FORMAT: Final = "snflow store"
 FORMAT_VERSION: Final = 1
 _SCHEMAS: Final = {"light_curves": LIGHT_CURVE_SCHEMA, "truth": TRUTH_SCHEMA, "quarantine": QUARANTINE_SCHEMA}
+_PARTS: Final = "parts"
+"""Table of what each file says of an object that several files have; made when the first such object is written."""
 
 
 class StoreError(ValueError):
@@ -135,18 +150,60 @@ class Store:
         return hashlib.sha256("".join(f"{snid} {digest}\n" for snid, digest in pairs).encode()).hexdigest()[:32]
 
     def stored_files(self) -> list[StoredFile]:
-        """List which file each object came from."""
-        table = self._read("light_curves", ["SNID", "SOURCE", "SOURCE_HASH"])
-        return [StoredFile(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+        """List which file each object came from; for an object of several files, the newest."""
+        return self._files("light_curves")
 
-    def write(self, batch: Batch) -> None:
-        """Write some objects with their truth and quarantine; the light curves last, as the point of no return."""
+    def stored_parts(self) -> list[StoredFile]:
+        """List the files of the objects that several files have."""
+        return self._files(_PARTS)
+
+    def write(self, batch: Batch) -> list[str]:
+        """Write some objects with their truth and quarantine; the light curves last, as the point of no return.
+
+        Returns:
+            The SNID of each conflict between files of one object.
+        """
+        batch = self._compose(batch) if batch.shared.members else batch
         self._upsert("truth", batch.truth, self._known("truth", batch.truth["SNID"]))
         stored = self._read("quarantine")
-        updated = update_quarantine(stored, batch.quarantine, batch.files)
+        composed = batch.shared.members.keys()
+        updated = update_quarantine(stored, batch.quarantine, batch.files, batch.unchanged, composed)
         if not updated.equals(update_quarantine(stored, [], [])):
             write_deltalake(self._table("quarantine"), updated, mode="overwrite")
         self._upsert("light_curves", batch.light_curves, batch.stored_snids)
+        return [entry["SNID"] for entry in batch.quarantine if entry["SCOPE"] == "conflict"]
+
+    def _compose(self, batch: Batch) -> Batch:
+        """Make one light curve of each shared object of a batch, and keep its parts."""
+        snids = list(batch.shared.members)
+        stored = self._read(_PARTS, snids=snids)
+        alone, truth = self._read("light_curves", snids=snids), self._read("truth", snids=snids)
+        alone = as_parts(alone, truth.take(pc.index_in(alone["SNID"], truth["SNID"].combine_chunks())))
+        pending = as_parts(batch.light_curves, batch.truth)
+        composed = compose(batch.shared, [batch.shared.rows, pending, stored, alone], batch.override)
+        self._replace_parts(stored, composed.parts)
+        others = [
+            rows.filter(pc.invert(pc.is_in(rows["SNID"], pa.array(snids))))
+            for rows in (batch.light_curves, batch.truth)
+        ]
+        return replace(
+            batch,
+            light_curves=pa.concat_tables([others[0], composed.light_curves]),
+            truth=pa.concat_tables([others[1], composed.truth]),
+            quarantine=[*batch.quarantine, *composed.conflicts],
+        )
+
+    def _replace_parts(self, stored: pa.Table, wanted: pa.Table) -> None:
+        """Replace stored parts by others, in one commit."""
+        old, new = ([StoredFile(*row).key for row in _rows(table)] for table in (stored, wanted))
+        old_keys, new_keys = set(old), set(new)
+        gone = stored.filter(pa.array([key not in new_keys for key in old], pa.bool_()))
+        added = wanted.filter(pa.array([key not in old_keys for key in new], pa.bool_()))
+        if len(gone) + len(added):
+            table = DeltaTable.create(str(self.path / _PARTS), PART_SCHEMA, mode="ignore")
+            same = " AND ".join(f"old.{name} = new.{name}" for name in ("SNID", "SOURCE", "SOURCE_HASH"))
+            merger = table.merge(pa.concat_tables([gone, added]), same, source_alias="new", target_alias="old")
+            merger.when_matched_delete().when_not_matched_insert_all().execute()
 
     def _known(self, name: str, snids: pa.Array) -> set[str]:
         """Tell which of some objects a table has, without holding its other rows."""
@@ -167,6 +224,9 @@ class Store:
         quoted = ("'" + snid.replace("'", "''") + "'" for snid in sorted(rows["SNID"].to_pylist()))
         write_deltalake(self._table(name), rows, mode="overwrite", predicate=f"SNID IN ({', '.join(quoted)})")
 
+    def _files(self, name: str) -> list[StoredFile]:
+        return [StoredFile(*row) for row in _rows(self._read(name, ["SNID", "SOURCE", "SOURCE_HASH"]))]
+
     def _table(self, name: str, version: int | None = None) -> Any:
         return DeltaTable(str(self.path / name), version=version)
 
@@ -182,7 +242,10 @@ class Store:
         Objects are chosen batch by batch here, because a file that deltalake 1.6 wrote in a merge cannot be filtered by
         a string ("no kernel matching input types (string, string_view)").
         """
-        schema = pa.schema([_SCHEMAS[name].field(column) for column in columns or _SCHEMAS[name].names])
+        whole = PART_SCHEMA if name == _PARTS else _SCHEMAS[name]
+        schema = pa.schema([whole.field(column) for column in columns or whole.names])
+        if name == _PARTS and not (self.path / name / "_delta_log").exists():
+            return schema.empty_table()
         source = self._table(name, version).to_pyarrow_dataset()
         chosen = None if snids is None else pa.array(snids, pa.string())
         batches = [_choose(batch, chosen) for batch in source.to_batches(columns=schema.names)]
@@ -192,6 +255,11 @@ class Store:
 
 def _choose(batch: pa.RecordBatch, snids: pa.Array | None) -> pa.RecordBatch:
     return batch if snids is None else batch.filter(pc.is_in(batch["SNID"].cast(pa.string()), snids))
+
+
+def _rows(table: pa.Table) -> list[tuple[str, str, str]]:
+    """Return object, file and content hash of each row."""
+    return list(zip(*(table[name].to_pylist() for name in ("SNID", "SOURCE", "SOURCE_HASH")), strict=True))
 
 
 def _usable(path: Path) -> Path:
@@ -207,7 +275,7 @@ def _usable(path: Path) -> Path:
 
 
 def ingest(
-    sources: Sequence[Path],
+    sources: Sequence[Path | Source],
     store: Store,
     settings: IngestSettings | None = None,
     progress: Callable[[int, int | None], None] | None = None,
@@ -215,7 +283,7 @@ def ingest(
     """Read folders, archives and files into a store.
 
     Ingesting the same again changes nothing; a changed file (same base name, same SNID) replaces its object; another
-    file with an SNID that the store already has is quarantined.
+    file with an SNID that the store already has is quarantined, or shares the object, as `settings.duplicates` says.
 
     Args:
         sources: read in this order.
@@ -225,6 +293,7 @@ def ingest(
 
     Raises:
         SourceError: before anything is read, if a source is missing or empty; after it, if no source had a light curve.
+        OverrideError: before anything is read, if the table of overrides cannot be used.
         TooManyBadFilesError: after what is good was written.
     """
     settings = settings or IngestSettings()
@@ -232,7 +301,14 @@ def ingest(
     opened = open_sources(sources)
     counts = [source.n_members for source in opened]
     total = None if None in counts else sum(count or 0 for count in counts)
-    intake = Intake(store.stored_files())
+    stored = store.stored_files()
+    shared = Shared(settings.duplicates, {item.snid: item.digest for item in stored}, store.stored_parts())
+    intake = Intake(stored, shared, read_override(settings.override))
+
+    def write() -> None:
+        batch = intake.take_batch()
+        intake.note_conflicts(batch, store.write(batch))
+
     reader = ChunkReader(ReadOptions(settings.band_map, settings.bands), settings.max_file_bytes, intake.known)
     for source in opened:
         intake.start(source)
@@ -241,11 +317,34 @@ def ingest(
             if progress is not None:
                 progress(intake.n_seen, total)
             if intake.n_pending >= settings.objects_per_commit:
-                store.write(intake.take_batch())
-    store.write(intake.take_batch())
-    summary = intake.summary([str(path) for path in sources], perf_counter() - start, store.version())
+                write()
+    write()
+    summary = intake.summary([source.name for source in opened], perf_counter() - start, store.version())
     if not summary.n_files:
-        raise SourceError(f"no light curve in {', '.join(summary.sources)}: {summary.n_ignored} other files")
+        message = f"no light curve in {', '.join(summary.sources)}: {summary.n_ignored} other files"
+        raise NoLightCurvesError(message, summary)
     if summary.n_quarantined > settings.max_bad_fraction * summary.n_files:
         raise TooManyBadFilesError(summary, settings.max_bad_fraction)
     return summary
+
+
+def retry_quarantined(
+    store: Store, settings: IngestSettings, progress: Callable[[int, int | None], None] | None = None
+) -> tuple[IngestSummary, list[str]]:
+    """Read the files in quarantine again from where they came, and no others, and ingest what is good by now.
+
+    Files that are still bad stay in quarantine; they do not fail the run.
+
+    Returns:
+        What became of the files, and the paths of those that are gone; the entries of these stay.
+    """
+    entries = store.quarantine()
+    sources, gone = quarantined_sources(entries[entries["SCOPE"] != "conflict"])
+    if not sources:
+        return IngestSummary(version=store.version()), gone
+    try:
+        summary = ingest(sources, store, settings.model_copy(update={"max_bad_fraction": 1.0}), progress)
+    except NoLightCurvesError as error:
+        summary = cast(IngestSummary, error.summary)
+    lost = [f"{source.name}/{file}" for source in sources if isinstance(source, Chosen) for file in source.missing]
+    return summary, sorted([*gone, *lost])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -55,19 +55,37 @@ def quarantine_rows(source: str, rejections: Iterable[Rejection]) -> list[Entry]
     ]
 
 
-def update_quarantine(stored: pa.Table, new: Sequence[Entry], read: Iterable[FileRead]) -> pa.Table:
+def update_quarantine(
+    stored: pa.Table,
+    new: Sequence[Entry],
+    read: Iterable[FileRead],
+    unchanged: Iterable[tuple[str, str, str]] = (),
+    composed: Collection[str] = (),
+) -> pa.Table:
     """Replace the entries of the files just read by the new ones, in a fixed order.
 
     An entry goes when its file was read again, or when its object came from a file of the same base name in another
-    source: a repaired file may come by another way than the damaged one.
+    source: a repaired file may come by another way than the damaged one. It also goes when the file has again the
+    content that is in the store, and a conflict goes when its object was composed anew.
+
+    Args:
+        stored: QUARANTINE_SCHEMA.
+        new: of this run.
+        read: files read in this run.
+        unchanged: source, file and content hash of files that the store has as they are.
+        composed: SNIDs of the shared objects just composed.
     """
     read = list(read)
+    contents = {(source, file): digest for source, file, digest in unchanged}
     files = {(file.source, file.file) for file in read}
     objects = {(printable(file.snid), base_name(file.file)) for file in read if file.snid is not None}
     kept = [
         entry
         for entry in stored.to_pylist()
-        if (entry["SOURCE"], entry["FILE"]) not in files and (entry["SNID"], base_name(entry["FILE"])) not in objects
+        if (entry["SOURCE"], entry["FILE"]) not in files
+        and (entry["SNID"], base_name(entry["FILE"])) not in objects
+        and contents.get((entry["SOURCE"], entry["FILE"]), entry["SOURCE_HASH"]) == entry["SOURCE_HASH"]
+        and not (entry["SCOPE"] == "conflict" and entry["SNID"] in composed)
     ]
     return pa.Table.from_pylist(sorted([*kept, *new], key=_place), schema=QUARANTINE_SCHEMA)
 

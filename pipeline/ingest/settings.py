@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from pipeline.ingest.duplicates import DuplicatePolicy
 from pipeline.settings import FrozenConfig
 
 __all__ = ["IngestSettings", "IngestSummary", "TooManyBadFilesError"]
@@ -27,6 +29,10 @@ class IngestSettings(FrozenConfig):
     """Processes that read; 0: one per core."""
     objects_per_commit: int = Field(default=20_000, gt=0)
     """Objects held in memory before they are written."""
+    override: Path | None = None
+    """Table of values that replace those of the files, by SNID: Parquet, ECSV or CSV."""
+    duplicates: DuplicatePolicy = "quarantine"
+    """Files with one SNID: the later is quarantined, the newest wins, or their measurements are merged."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class IngestSummary:
     Attributes:
         sources: folders, archives and files, as given.
         n_files: light-curve files met, damaged archives included.
-        n_ingested: objects written, new or changed.
+        n_ingested: objects written, new or changed, and files that became part of one.
         n_unchanged: files whose content the store already had.
         n_quarantined: files of which nothing was kept.
         n_ignored: companion files, named in `ignored`.
@@ -44,6 +50,8 @@ class IngestSummary:
         n_epochs_dropped: bad measurements left out of objects that were written.
         reasons: kinds of reason in the quarantine of this run, and how often each occurred.
         ignored: names of the companion files, of the first thousand.
+        n_conflicts: entries of scope "conflict": what files with one SNID contradict each other in; no bad files.
+        override: file, hash, n_rows, n_matched, n_unmatched and the unmatched SNIDs of the table of overrides.
         seconds: wall time.
         version: of the store's light curves, after this run.
     """
@@ -58,6 +66,8 @@ class IngestSummary:
     n_epochs_dropped: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    n_conflicts: int = 0
+    override: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     version: int = 0
 

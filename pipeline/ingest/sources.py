@@ -6,18 +6,26 @@ import glob
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.ingest.archives import Member, archive_members, is_archive, is_archive_name
 from pipeline.ingest.names import printable
 from pipeline.ingest.packing import UNREADABLE, open_packed
 
-__all__ = ["Archive", "Folder", "SingleFile", "Source", "SourceError", "open_sources"]
+__all__ = ["Archive", "Chosen", "Folder", "NoLightCurvesError", "SingleFile", "Source", "SourceError", "open_sources"]
 
 
 class SourceError(ValueError):
     """A source that cannot be ingested at all: nothing there, or nothing in it."""
+
+
+class NoLightCurvesError(SourceError):
+    """Sources in which no file was a light curve; `summary` says what was there."""
+
+    def __init__(self, message: str, summary: object) -> None:
+        super().__init__(message)
+        self.summary = summary
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class Source(ABC):
         """
 
 
-def open_sources(paths: Sequence[Path]) -> list[Source]:
+def open_sources(paths: Sequence[Path | Source]) -> list[Source]:
     """Look at what is there, before anything is read; patterns such as `night/*.DAT` are expanded, `**` too.
 
     Raises:
@@ -49,7 +57,10 @@ def open_sources(paths: Sequence[Path]) -> list[Source]:
     """
     if not paths:
         raise SourceError("no source given: expected a folder, an archive or a file")
-    return [source for path in paths for source in _open_path(Path(path).absolute())]
+    opened: list[Source] = []
+    for path in paths:
+        opened += [path] if isinstance(path, Source) else _open_path(Path(path).absolute())
+    return opened
 
 
 def _open_path(path: Path) -> list[Source]:
@@ -139,3 +150,31 @@ class Archive(Source):
     def members(self, max_bytes: int) -> Iterator[Member]:
         """Yield the files with their bytes."""
         return archive_members(self.path, max_bytes)
+
+
+@dataclass(frozen=True)
+class Chosen(Source):
+    """Some files of another source, by name; and the source itself, should it turn out to be damaged.
+
+    Attributes:
+        source: the other.
+        files: their names there.
+        found: those that were there, once `members` was gone through.
+    """
+
+    source: Source = field(kw_only=True)
+    files: frozenset[str] = field(kw_only=True)
+    found: set[str] = field(kw_only=True, default_factory=set)
+
+    @property
+    def missing(self) -> list[str]:
+        """The chosen files that were not there."""
+        return sorted(self.files - self.found)
+
+    def members(self, max_bytes: int) -> Iterator[Member]:
+        """Yield the chosen files, in the order of the source."""
+        own_name = os.path.basename(self.source.name)
+        for member in self.source.members(max_bytes):
+            if member.name in self.files or (member.name == own_name and member.problem):
+                self.found.add(member.name)
+                yield member

@@ -17,6 +17,7 @@ from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.metrics import CALIBRATION_BINS, METRICS, Estimate
 from pipeline.evaluate.published import PROTOCOLS, published_for
 from pipeline.files import write_atomically
+from pipeline.ingest.inspection import count_kinds
 from pipeline.report.figures import Figure, draw_figures, draw_gallery, render_svg
 from pipeline.report.inputs import GALLERY_KINDS, ReportInputs
 from pipeline.report.style import dark_rules
@@ -52,6 +53,7 @@ INGEST_NAMES: Final = {
     "n_ignored": "companion files, ignored",
     "n_epochs": "measurements kept",
     "n_epochs_dropped": "measurements left out",
+    "n_conflicts": "conflicts between files of one object",
     "seconds": "seconds",
 }
 
@@ -116,6 +118,7 @@ def _tables(inputs: ReportInputs) -> dict[str, Table]:
         ),
         "cuts": _counts_table("Objects left out by each selection cut", "cut", dict(inputs.cuts)),
         "split": _split_table(inputs),
+        "quarantine_reasons": _quarantine_reasons_table(inputs.quarantine),
         "quarantine": _quarantine_table(inputs.quarantine),
         "provenance": Table(
             "Where this comes from", ("item", "value"), [[Cell(k), Cell(str(v))] for k, v in inputs.provenance.items()]
@@ -253,6 +256,11 @@ def _literature_table(inputs: ReportInputs) -> Table:
     columns = ("classifier", "source", "host redshift", "accuracy", "AUC", "figure of merit", "note")
     caption = f"Protocol {inputs.protocol}, published and here" if inputs.protocol else "The evaluations of this report"
     return Table(caption, columns, [*theirs, *ours], frozenset(range(len(theirs), len(theirs) + len(ours))))
+
+
+def _quarantine_reasons_table(quarantine: pd.DataFrame) -> Table:
+    counts = count_kinds(quarantine) if len(quarantine) else {}
+    return _counts_table("Entries by reason", "reason", counts)
 
 
 def _quarantine_table(quarantine: pd.DataFrame) -> Table:

@@ -47,6 +47,63 @@ def test_wrong_words_exit_with_2_and_say_what_was_expected(tmp_path: Path) -> No
     assert "expected --band-map A=B" in invoke(*words, code=2)
 
 
+def test_help_of_every_quarantine_verb_shows_an_example() -> None:
+    for verb in ("list", "show", "retry", "export"):
+        assert f"snflow quarantine {verb}" in invoke("quarantine", verb, "--help")
+
+
+@pytest.fixture
+def quarantine(tmp_path: Path) -> Path:
+    """A store with a damaged row, an escape sequence in a name, and two more entries."""
+    from pipeline.store import IngestSettings, Store, ingest
+    from tests.pipeline.ingest.snana_files import Written, write_survey
+
+    damaged = Written("103").text().replace("20.0", "2o.0\x1b[31m")
+    folder = write_survey(tmp_path / "files", 5, sn01="", sn03=damaged)
+    (folder / "[red]x.dat").write_text("")
+    store = tmp_path / "store"
+    ingest([folder], Store.create(store), IngestSettings(max_bad_fraction=1))
+    return store
+
+
+def test_quarantine_is_listed_shown_and_exported(quarantine: Path, tmp_path: Path) -> None:
+    words = ("--store", quarantine)
+    printed = invoke("quarantine", "list", *words)
+    for text in ("damaged row", "empty", "[red]x.dat", "sn03.dat", "103"):
+        assert text in printed
+    assert "\x1b[31m" not in printed
+    assert "1 of 3 entries are shown" in invoke("quarantine", "list", *words, "--limit", 1)
+    found = json.loads(invoke("quarantine", "list", *words, "--json", "--reason", "empty"))
+    assert (found["n_entries"], found["counts"], len(found["entries"])) == (2, {"empty": 2}, 2)
+    assert "there are: empty, damaged row" in invoke("quarantine", "list", *words, "--reason", "x", code=2)
+    shown = invoke("quarantine", "show", "103", *words)
+    assert "2o.0\\x1b[31m" in shown
+    assert "\x1b" not in shown
+    (entry,) = json.loads(invoke("quarantine", "show", "sn03.dat", *words, "--json"))["entries"]
+    assert "2o.0\\x1b[31m" in entry["LINES"][str(entry["LINE"])]
+    assert "nothing in quarantine" in invoke("quarantine", "show", "sn02.dat", *words, code=2)
+    (tmp_path / "files" / "sn03.dat").unlink()
+    assert "can no longer be read" in invoke("quarantine", "show", "103", *words)
+    invoke("quarantine", "export", *words, "--out", tmp_path / "q.csv")
+    assert pd.read_csv(tmp_path / "q.csv")["FILE"].tolist() == ["[red]x.dat", "sn01.dat", "sn03.dat"]
+    assert "is not a snflow store" in invoke("quarantine", "list", "--store", tmp_path, code=1)
+
+
+def test_looking_into_the_quarantine_does_not_import_prefect(quarantine: Path) -> None:
+    import subprocess
+
+    script = f"""
+import sys
+from typer.testing import CliRunner
+from flows.cli import app
+for words in (["list"], ["show", "sn01.dat"], ["export", "--out", {str(quarantine.parent / "q.parquet")!r}]):
+    result = CliRunner().invoke(app, ["quarantine", *words, "--store", {str(quarantine)!r}])
+    assert result.exit_code == 0, result.output
+sys.exit("prefect" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 @pytest.fixture(scope="module")
 def survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("survey") / "simulated"
@@ -145,7 +202,36 @@ class TestThroughPrefect:
         store = tmp_path / "store"
         message = invoke("ingest", survey, "--store", store, "--max-bad-fraction", "0.001", code=1)
         assert "1 of 150 files were quarantined" in message
+        assert f"see: snflow quarantine list --store {store}" in message
         assert len(Store.open(store).light_curves()) == 149
+
+    def test_quarantine_retry_ingests_what_is_repaired_as_the_last_ingest_would(
+        self, quarantine: Path, tmp_path: Path
+    ) -> None:
+        from pipeline.store import Store
+        from tests.pipeline.ingest.snana_files import write_survey
+
+        folder, store = tmp_path / "files", tmp_path / "new"
+        (tmp_path / "table.csv").write_text("SNID,PHOTOZ\n103,0.25\n999,0.5\n")
+        words = ("--band-map", "g=DES-g", "--override", tmp_path / "table.csv", "--max-bad-fraction", 1)
+        said = invoke("ingest", folder, "--store", store, *words)
+        assert "2 of 2 SNIDs of" in said
+        assert "In quarantine: 1 damaged row, 2 empty; see: snflow quarantine list --store" in said
+        write_survey(folder, 5)
+        (folder / "[red]x.dat").unlink()
+        printed = invoke("quarantine", "retry", "--store", store)
+        assert f"no longer there: {folder}/[red]x.dat" in printed
+        summary = json.loads((store / "quarantine-retry.json").read_text())["summary"]
+        assert (summary["n_files"], summary["n_ingested"], summary["n_entries_after"]) == (2, 2, 1)
+        found = Store.open(store).light_curves(["103"])
+        assert (found.bands, found.objects["PHOTOZ"].tolist()) == (("DES-g", "r"), [0.25])
+        words = ("quarantine", "retry", "--store", store, "--set", "duplicate=merge")
+        assert "nearest valid key is duplicates" in invoke(*words, code=2)
+
+    def test_a_table_of_overrides_that_is_wrong_exits_with_2(self, survey: Path, tmp_path: Path) -> None:
+        (tmp_path / "table.csv").write_text("SNID,PHOTO_Z\n1,0.5\n")
+        words = ("--store", tmp_path / "store", "--override", tmp_path / "table.csv")
+        assert "the nearest valid one is PHOTOZ" in invoke("ingest", survey, *words, code=2)
 
     def test_a_missing_source_exits_with_2(self, tmp_path: Path) -> None:
         assert "nowhere" in invoke("ingest", tmp_path / "nowhere", "--store", tmp_path / "store", code=2)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
+from pipeline.ingest.duplicates import DuplicatePolicy
 from pipeline.store import IngestSettings, IngestSummary, Store, StoreError, ingest
 from tests.pipeline.ingest.snana_files import ROWS, Written, write_survey
 
@@ -35,6 +36,7 @@ def same_tables(one: Store, two: Store) -> bool:
         one.light_curves().to_arrow().equals(two.light_curves().to_arrow())
         and one.truth().table.equals(two.truth().table)
         and one.quarantine().equals(two.quarantine())
+        and sorted(one.stored_parts()) == sorted(two.stored_parts())
     )
 
 
@@ -161,6 +163,7 @@ KILL = """
     from pipeline import store as room
 
     survey, folder, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    override, duplicates = Path(sys.argv[4]) if sys.argv[4] else None, sys.argv[5]
     reading.CHUNK_FILES = 4
 
     def killed_at(step):
@@ -174,8 +177,11 @@ KILL = """
             return wrapper
         room.write_deltalake = dying(room.write_deltalake)
         room.Store._upsert = dying(room.Store._upsert)
+        room.Store._replace_parts = dying(room.Store._replace_parts)
         room.update_quarantine = dying(room.update_quarantine)
-        settings = room.IngestSettings(workers=1, objects_per_commit=8, max_bad_fraction=1)
+        settings = room.IngestSettings(
+            workers=1, objects_per_commit=8, max_bad_fraction=1, override=override, duplicates=duplicates
+        )
         room.ingest([survey], room.Store.create(folder / str(step)), settings)
 
     for step in range(steps):
@@ -192,13 +198,34 @@ def test_killed_at_any_write_and_repeated_an_ingest_ends_as_if_never_killed(tmp_
     survey = write_survey(tmp_path / "survey", 30, sn03="", sn09=Written("101").text(), sn20="SNID: 5\n")
     bad = tuple((mjd, band, flux, error * (mjd != ROWS[1][0])) for mjd, band, flux, error in ROWS)
     (survey / "sn05.dat").write_text(Written("105", bad).text())
-    whole = Store.create(tmp_path / "whole")
-    settings = IngestSettings(max_bad_fraction=1)
-    ingest([survey], whole, settings)
+    whole = killed_everywhere_and_repeated(survey, tmp_path, IngestSettings(max_bad_fraction=1))
     assert whole.quarantine()["FILE"].tolist() == ["sn03.dat", "sn05.dat", "sn09.dat", "sn20.dat"]
+
+
+@pytest.mark.parametrize("policy", [pytest.param("newest", marks=pytest.mark.slow), "merge"])
+def test_killed_at_any_write_an_ingest_with_overrides_and_shared_objects_ends_as_if_never_killed(
+    policy: DuplicatePolicy, tmp_path: Path
+):
+    survey = write_survey(tmp_path / "survey", 9, sn03="", sn05=Written("101").text())
+    (survey / "sn15.dat").write_text(Written("101", ((56030.0, "r", 5.0, 1.0),)).text())
+    (survey / "sn19.dat").write_text(Written("108", ((56000.0, "g", 5.0, 1.0),)).text())
+    table = tmp_path / "table.csv"
+    table.write_text("SNID,PHOTOZ,SUBCLASS\n101,0.25,IIn\n104,0.5,\n106,,Ia\n")
+    settings = IngestSettings(max_bad_fraction=1, override=table, duplicates=policy)
+    whole = killed_everywhere_and_repeated(survey, tmp_path, settings)
+    assert whole.light_curves(["101"]).objects["PHOTOZ"].tolist() == [0.25]
+    assert len(whole.stored_parts()) == 5
+    assert "conflict" in set(whole.quarantine()["SCOPE"])
+
+
+def killed_everywhere_and_repeated(survey: Path, tmp_path: Path, settings: IngestSettings) -> Store:
+    """Kill an ingest before each of its writes, run it again, compare with one that was not killed, and return that."""
+    whole = Store.create(tmp_path / "whole")
+    ingest([survey], whole, settings)
     folder = tmp_path / "killed"
     folder.mkdir()
-    script = [sys.executable, "-c", textwrap.dedent(KILL), str(survey), str(folder), "40"]
+    words = [str(survey), str(folder), "40", str(settings.override or ""), settings.duplicates]
+    script = [sys.executable, "-c", textwrap.dedent(KILL), *words]
     told = subprocess.run(script, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.split()
     killed = [int(step) for step, end in zip(told[::2], told[1::2], strict=True) if int(end) == signal.SIGKILL]
     assert killed == list(range(len(killed)))
@@ -207,6 +234,7 @@ def test_killed_at_any_write_and_repeated_an_ingest_ends_as_if_never_killed(tmp_
         store = Store.create(folder / str(step))
         ingest([survey], store, settings)
         assert same_tables(store, whole), f"killed before write {step}"
+    return whole
 
 
 def all_gone(group: int, seconds: float) -> bool:

@@ -127,8 +127,14 @@ def test_simulated_data_are_called_simulated_and_not_compared(inputs, html):
 
 
 def test_the_quarantine_is_cut_short_and_says_so(html):
-    assert html.count("expected 10 fields, came 7") == MAX_ROWS_LISTED
+    assert html.count("expected 10 fields, came 7") == MAX_ROWS_LISTED + 1
     assert "The first 200 of 205 entries" in html
+
+
+def test_the_quarantine_is_counted_by_reason_before_its_entries(html):
+    section = text_of(html[html.index('id="quarantine"') : html.index('id="provenance"')])
+    assert re.search(r"Entries by reason\s+reason\s+number\s+expected 10 fields, came 7\s+205", section)
+    assert section.index("Entries by reason") < section.index("bad0.DAT")
 
 
 def test_inputs_without_a_probability_are_all_counted_and_the_first_listed(truth):
