@@ -25,7 +25,7 @@ from pipeline.ingest import archives, zips
 from pipeline.ingest.archives import archive_members
 from pipeline.ingest.names import printable
 from pipeline.ingest.packing import PackedError, unpack
-from pipeline.store import Store
+from pipeline.store import SourceError, Store
 from tests.pipeline.ingest.snana_files import Written
 from tests.pipeline.ingest.test_containers import ARCHIVERS, Files, light_curve, put, tar, zipped
 from tests.pipeline.ingest.test_sources import ingest_into, reasons
@@ -200,6 +200,12 @@ def test_links_to_folders_loops_pipes_and_devices_in_a_folder_are_refused(tmp_pa
         "pipe.tar.gz": "not a plain file: a pipe in a folder is not read",
         "round.dat": "cannot be opened: Too many levels of symbolic links",
     }
+
+
+def test_a_pipe_is_no_source(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceError, match="pipe: neither a plain file nor a folder"):
+        ingest_into(tmp_path / "store", tmp_path / "pipe")
 
 
 def test_a_link_to_a_plain_file_is_read(tmp_path: Path):
