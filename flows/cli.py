@@ -348,7 +348,7 @@ def show_ingested(store: Path, summary: Mapping[str, Any], as_json: bool) -> Non
     few = [*names[:COMPANIONS_SHOWN], *(["…"] if len(names) > COMPANIONS_SHOWN else [])]
     show(f"Ingested into {store}", {**summary, "ignored": few}, as_json)
     if names:
-        say(f"{summary['n_ignored']} companion files are no light curves and were left alone: {', '.join(few)}.")
+        say(f"Companions that are no light curves, left alone: {summary['n_ignored']} ({', '.join(few)}).")
     say(
         f"{summary['n_files']:,} files with {summary['n_epochs']:,} new measurements in {summary['seconds']:.1f} s: "
         f"{summary['files_per_second']:,.0f} files/s."

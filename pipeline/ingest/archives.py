@@ -26,7 +26,7 @@ __all__ = ["ARCHIVE_SUFFIXES", "MAX_MEMBERS", "Member", "archive_members", "is_a
 ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar", ".zip")
 """How an archive's name ends, in lower case."""
 
-MAX_MEMBERS: Final = 2_000_000
+MAX_MEMBERS: Final = 1_000_000
 """Members that are read of one archive, at most; their names are remembered, to notice a repeated one."""
 
 _DAMAGED: Final = (

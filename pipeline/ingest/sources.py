@@ -86,7 +86,8 @@ def _open_source(path: Path) -> Source:
         files = sorted(_walk(path))
         return Folder(str(path), _count(files), tuple(files))
     if not path.is_file():
-        raise SourceError(f"{path}: no such file or folder")
+        what = "neither a plain file nor a folder" if path.exists() else "no such file or folder"
+        raise SourceError(f"{path}: {what}")
     return Archive(str(path)) if is_archive_name(path.name) or _holds_archive(path) else SingleFile(str(path), 1)
 
 

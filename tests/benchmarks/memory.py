@@ -24,10 +24,12 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.ingest.settings import IngestSettings
 from tests.real_data import find_real_data
 
 REPOSITORY: Final = Path(__file__).parents[2]
 FILES: Final = 17_000
+OBJECTS_PER_COMMIT: Final = IngestSettings().objects_per_commit
 NIGHT: Final = 500
 """Files that change, and as many new ones, in a night."""
 
@@ -35,8 +37,8 @@ INGEST: Final = """
     import json, sys
     from pathlib import Path
     from pipeline.store import IngestSettings, Store, ingest
-    sources = [Path(word) for word in sys.argv[2:]]
-    summary = ingest(sources, Store.create(Path(sys.argv[1])), IngestSettings(workers=2)).to_dict()
+    settings = IngestSettings(workers=2, objects_per_commit=int(sys.argv[3]))
+    summary = ingest([Path(sys.argv[2])], Store.create(Path(sys.argv[1])), settings).to_dict()
     print(json.dumps({name: summary[name] for name in ("n_ingested", "n_unchanged", "n_quarantined")}))
 """
 
@@ -113,19 +115,21 @@ def write_copies(folder: Path, texts: Sequence[bytes], first: int, remark: bytes
     return folder
 
 
-def grow(texts: Sequence[bytes], times: int, scratch: Path) -> Iterator[tuple[str, Measured]]:
+def grow(
+    texts: Sequence[bytes], times: int, scratch: Path, objects_per_commit: int = OBJECTS_PER_COMMIT
+) -> Iterator[tuple[str, Measured]]:
     """Measure an ingest into a new store, the same again, and a night of changed and new files."""
     folder, store = scratch / f"survey-{times}", scratch / f"store-{times}"
     for copy in range(times):
         write_copies(folder / f"{copy}", texts, copy * len(texts))
-    yield "new store", measure(INGEST, store, folder)
-    yield "the same again", measure(INGEST, store, folder)
+    yield "new store", measure(INGEST, store, folder, objects_per_commit)
+    yield "the same again", measure(INGEST, store, folder, objects_per_commit)
     rmtree(folder)
     n = times * len(texts)
     night = scratch / f"night-{times}"
     write_copies(night, texts[:NIGHT], 0, b"# measured again\n")
     write_copies(night, texts[:NIGHT], n)
-    yield "a night", measure(INGEST, store, night)
+    yield "a night", measure(INGEST, store, night, objects_per_commit)
     rmtree(store)
     rmtree(night)
 

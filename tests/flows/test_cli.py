@@ -129,7 +129,7 @@ class TestThroughPrefect:
         for file in sorted(survey.glob("*.DAT"))[1:4]:
             (tmp_path / "night" / file.name).write_bytes(file.read_bytes())
         told = invoke("ingest", tmp_path / "night" / "*", "--store", tmp_path / "store")
-        assert "1 companion files are no light curves and were left alone: README.md." in told
+        assert "Companions that are no light curves, left alone: 1 (README.md)." in told
         assert " files/s." in told
         missing = invoke("ingest", tmp_path / "night" / "*.FITS", "--store", tmp_path / "store", code=2)
         assert "*.FITS: nothing matches this pattern" in missing
