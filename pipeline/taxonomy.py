@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-__all__ = ["CLASSES", "CLASS_SETS", "SNANA_TYPE_CODES", "SUBCLASS_TO_CLASS", "ClassSet", "class_of", "target_classes"]
+__all__ = [
+    "CLASSES",
+    "CLASS_SETS",
+    "PLASTICC_CODES",
+    "SNANA_TYPE_CODES",
+    "SUBCLASS_TO_CLASS",
+    "ClassSet",
+    "class_of",
+    "target_classes",
+]
 
 CLASSES: Final = ("Ia", "II", "Ibc")
 """The classes of the SPCC; every subclass belongs to exactly one."""
@@ -24,6 +33,24 @@ SUBCLASS_TO_CLASS: Final = {
 
 SNANA_TYPE_CODES: Final = {1: "Ia", 2: "II", 3: "Ibc", 21: "IIn", 22: "IIP", 23: "IIL", 32: "Ib", 33: "Ic"}
 """SNTYPE of the SPCC files (README of the archive, Kessler et al. 2010)."""
+
+PLASTICC_CODES: Final = {
+    90: "Ia",
+    67: "Ia-91bg",
+    52: "Iax",
+    42: "II",
+    62: "Ibc",
+    95: "SLSN-I",
+    15: "TDE",
+    64: "KN",
+    88: "AGN",
+    92: "RRL",
+    65: "M-dwarf",
+    16: "EB",
+    53: "Mira",
+    6: "microlensing",
+}
+"""Targets of PLAsTiCC (Kessler et al. 2019, arXiv:1903.11756, table 1); most are no class of ours."""
 
 ClassSet = Literal["ia", "types", "subtypes"]
 
