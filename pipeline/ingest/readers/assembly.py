@@ -112,7 +112,8 @@ def light_curve_columns(header: pd.DataFrame, further: Sequence[pa.Array], epoch
             "FLUXCAL": epochs.fluxcal[order],
             "FLUXCALERR": epochs.fluxcal_err[order],
             "PHOTFLAG": epochs.flag[order],
-        }
+        },
+        copy=False,
     )
     hashes = photometry_hashes(header, frame, offsets)
     columns = [pa.array(header[field.name], field.type, from_pandas=True) for field in OBJECT_FIELDS[:9]]

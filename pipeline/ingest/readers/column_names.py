@@ -8,7 +8,15 @@ from typing import Final
 from pipeline.ingest.readers.base import ReadOptions, TableError
 from pipeline.ingest.readers.header_columns import HEADER_ALIASES
 
-__all__ = ["COLUMNS", "WANTED", "describes_objects", "find_columns", "holds_measurements", "snid_column"]
+__all__ = [
+    "COLUMNS",
+    "WANTED",
+    "columns_to_read",
+    "describes_objects",
+    "find_columns",
+    "holds_measurements",
+    "snid_column",
+]
 
 WANTED: Final = ("SNID", "MJD", "BAND", "FLUXCAL", "FLUXCALERR")
 """Columns that a table of measurements must have."""
@@ -70,3 +78,11 @@ def _present(names: Sequence[str], options: ReadOptions) -> dict[str, str]:
         ours: [by_name[name.upper()] for name in theirs if name.upper() in by_name] for ours, theirs in wanted.items()
     }
     return {ours: theirs[0] for ours, theirs in found.items() if theirs}
+
+
+def columns_to_read(names: Sequence[str], found: dict[str, str], options: ReadOptions) -> list[str]:
+    """List the measurements' columns, and those that describe the object on each row."""
+    known = {alias for aliases in HEADER_ALIASES.values() for alias in aliases}
+    known |= {theirs.upper() for theirs in options.columns.values()}
+    taken = set(found.values())
+    return [*found.values(), *(name for name in names if name.upper() in known and name not in taken)]

@@ -18,17 +18,28 @@ import pyarrow.compute as pc
 
 from pipeline.ingest.readers.assembly import Epochs
 from pipeline.ingest.readers.base import ReadOptions, ReadResult, Rejection
-from pipeline.ingest.readers.column_names import find_columns, snid_column
-from pipeline.ingest.readers.header_columns import HEADER_ALIASES, Found, observed_columns, told_columns
+from pipeline.ingest.readers.column_names import columns_to_read, find_columns, snid_column
+from pipeline.ingest.readers.header_columns import Found, observed_columns, told_columns
 from pipeline.ingest.readers.many_objects import Described, Origin, no_objects, read_objects, split_evenly
 from pipeline.schema import ZP_INTERNAL
 
-__all__ = ["SMALL_BYTES", "Header", "LongTable", "band_names", "float_column", "header_of", "stream_long"]
+__all__ = [
+    "SMALL_BYTES",
+    "Header",
+    "LongTable",
+    "band_names",
+    "epochs_of",
+    "float_column",
+    "header_of",
+    "stream_long",
+    "text_of",
+]
 
 SMALL_BYTES: Final = 128 << 20
 """A file of at most this size is read whole [bytes]."""
 _ROW: Final = "row in the file"
 _PASSBANDS: Final = dict(zip("012345", "ugrizy", strict=True))
+_SEPARATOR: Final = -777.0  # MJD of the row that SNANA puts between objects
 _DETECTION: Final = 4096  # SNANA's PHOTFLAG bit of a detection
 
 Floats = npt.NDArray[np.float64]
@@ -93,7 +104,7 @@ def stream_long(table: LongTable, header: Header | None, origin: Origin, options
         TableError: if a wanted column is missing.
     """
     found = find_columns(table.names, options)
-    columns = _columns_to_read(table.names, found, options)
+    columns = columns_to_read(table.names, found, options)
     met: set[str] = set()
     for part in _whole_objects(_grouped(table, columns, found["SNID"]), found["SNID"]):
         result = _read(part, found, header, origin, options)
@@ -109,14 +120,6 @@ def _without_rows(header: Header, met: set[str], origin: Origin) -> list[Rejecti
     return header.rejections + [
         Rejection(header.name, reason, row + 1, str(header.table.index[row]), "object", origin.digest) for row in absent
     ]
-
-
-def _columns_to_read(names: Sequence[str], found: dict[str, str], options: ReadOptions) -> list[str]:
-    """List the measurements' columns, and those that describe the object on each row."""
-    known = {alias for aliases in HEADER_ALIASES.values() for alias in aliases}
-    known |= {theirs.upper() for theirs in options.columns.values()}
-    taken = set(found.values())
-    return [*found.values(), *(name for name in names if name.upper() in known and name not in taken)]
 
 
 def _grouped(table: LongTable, columns: list[str], snid: str) -> Iterator[pa.Table]:
@@ -188,7 +191,7 @@ def _read(
 ) -> ReadResult:
     names = table[found["SNID"]].combine_chunks()
     starts = _run_starts(names)
-    snids = np.array([_word(name) for name in names.take(pa.array(starts)).to_pylist()], dtype=object)
+    snids = np.array([text_of(name) for name in names.take(pa.array(starts)).to_pylist()], dtype=object)
     counts = np.diff(np.append(starts, len(table)))
     described = table.take(pa.array(starts)).to_pandas()
     if header is not None:
@@ -200,16 +203,22 @@ def _read(
         rows[starts], {},
     )  # fmt: skip
     owner = np.repeat(np.arange(len(starts), dtype=np.int64), counts)
-    return read_objects(objects, _epochs(table, found, owner), rows, origin, options)
+    epochs = epochs_of(table, found, owner)
+    is_row = epochs.mjd != _SEPARATOR
+    if not is_row.all():
+        epochs, rows = epochs.where(is_row), rows[is_row]
+    return read_objects(objects, epochs, rows, origin, options)
 
 
-def _word(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
+    """Return a name as text, None for null."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     return None if value is None else str(value).strip()
 
 
-def _epochs(table: pa.Table, found: dict[str, str], owner: npt.NDArray[np.int64]) -> Epochs:
+def epochs_of(table: pa.Table, found: dict[str, str], owner: npt.NDArray[np.int64]) -> Epochs:
+    """Return measurements from the columns of `find_columns`, (n,) each, at our zeropoint."""
     values = {key: float_column(table[name]) for key, name in found.items() if key not in ("SNID", "BAND")}
     flux, error = values["FLUXCAL"], values["FLUXCALERR"]
     if "ZP_FLUXCAL" in values:
@@ -238,7 +247,7 @@ def band_names(column: pa.ChunkedArray | pa.Array, name: str) -> pa.DictionaryAr
     values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     encoded = encoded.cast(pa.dictionary(pa.int32(), encoded.type.value_type))
-    words = [_word(value) or "?" for value in encoded.dictionary.to_pylist()]
+    words = [text_of(value) or "?" for value in encoded.dictionary.to_pylist()]
     if name == "passband":
         words = [_PASSBANDS.get(word, word) for word in words]
     indices = pc.fill_null(encoded.indices, len(words)) if encoded.null_count else encoded.indices

@@ -18,7 +18,16 @@ from pipeline.ingest.readers.assembly import Epochs, light_curve_columns
 from pipeline.ingest.readers.base import ReadOptions, ReadResult, Rejection
 from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
 
-__all__ = ["CHUNK_EPOCHS", "CHUNK_OBJECTS", "Described", "Origin", "no_objects", "read_objects", "split_evenly"]
+__all__ = [
+    "CHUNK_EPOCHS",
+    "CHUNK_OBJECTS",
+    "Described",
+    "Origin",
+    "no_objects",
+    "read_objects",
+    "repeated_snids",
+    "split_evenly",
+]
 
 CHUNK_OBJECTS: Final = 20_000
 """Objects read together, at most."""
@@ -189,6 +198,16 @@ def _fault(epochs: Epochs, row: int) -> str:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def repeated_snids(snids: pd.Series, seen: set[str]) -> dict[int, str]:
+    """Find the objects whose SNID an earlier row has, and note the others."""
+    problems = {}
+    for place, snid in enumerate(snids.tolist()):
+        if snid in seen:
+            problems[place] = f"duplicate SNID: {snid} is already that of an earlier row"
+        seen.add(snid)
+    return problems
 
 
 def split_evenly(counts: Sequence[int] | Integers) -> list[tuple[int, int]]:

@@ -22,7 +22,14 @@ from pipeline.ingest.readers.assembly import Epochs
 from pipeline.ingest.readers.base import START_BYTES, Bundle, Part, ReadOptions, ReadResult, TableError
 from pipeline.ingest.readers.fits_table import Cards, FitsTable, Records, read_cards
 from pipeline.ingest.readers.header_columns import HEADER_ALIASES, Found, observed_columns, told_columns
-from pipeline.ingest.readers.many_objects import CHUNK_OBJECTS, Described, Origin, read_objects, split_evenly
+from pipeline.ingest.readers.many_objects import (
+    CHUNK_OBJECTS,
+    Described,
+    Origin,
+    read_objects,
+    repeated_snids,
+    split_evenly,
+)
 from pipeline.schema import ZP_INTERNAL
 
 __all__ = ["part", "stream"]
@@ -79,7 +86,7 @@ def _read(
     records: Records, first: int, primary: Cards, phot: FitsTable, origin: Origin, options: ReadOptions, seen: set[str]
 ) -> ReadResult:
     objects = _describe(records, first, primary, options)
-    objects.problems.update(_misplaced(records, phot.n_rows) | _repeated(objects.observed["SNID"], seen))
+    objects.problems.update(_misplaced(records, phot.n_rows) | repeated_snids(objects.observed["SNID"], seen))
     is_sound = np.ones(len(objects), dtype=bool)
     is_sound[[place for place, reason in objects.problems.items() if reason.startswith("rows")]] = False
     counts = np.where(is_sound, _counts(records), 0)
@@ -125,16 +132,6 @@ def _misplaced(records: Records, n_rows: int) -> dict[int, str]:
         for place in np.flatnonzero(announced != high - low + 1).tolist():
             text = f"rows not as announced: NOBS is {announced[place]}, PTROBS are {low[place]} to {high[place]}"
             problems.setdefault(place, text)
-    return problems
-
-
-def _repeated(snids: pd.Series, seen: set[str]) -> dict[int, str]:
-    """Find the objects whose SNID an earlier row has, and note the others."""
-    problems = {}
-    for place, snid in enumerate(snids.tolist()):
-        if snid in seen:
-            problems[place] = f"duplicate SNID: {snid} is already that of an earlier row"
-        seen.add(snid)
     return problems
 
 
