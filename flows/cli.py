@@ -30,7 +30,13 @@ app = typer.Typer(
 EXPERIMENTS: Final = Path(__file__).parent / "experiments"
 DEMO_OBJECTS: Final = 2000
 
-Sources = Annotated[list[Path], typer.Argument(help="Folders, .tar(.gz|.xz) or .zip archives, or single SNANA files.")]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Folders, .tar(.gz|.xz) or .zip archives, or single files: SNANA text or FITS (HEAD), a .LIST, CSV, ECSV, "
+        "VOTable, Parquet, Arrow."
+    ),
+]
 StoreOption = Annotated[Path, typer.Option("--store", help="Catalogue: a folder of Delta tables.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for what the verb writes; made if it is not there.")]
 ExperimentOption = Annotated[
@@ -41,6 +47,10 @@ SetOption = Annotated[
 ]
 BandMap = Annotated[
     list[str] | None, typer.Option("--band-map", metavar="A=B", help="Rename band A to B, such as DES-g=g.")
+]
+ColumnMap = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="OURS=THEIRS", help="Name a column of a table of light curves, such as MJD=time."),
 ]
 MaxBad = Annotated[
     float, typer.Option("--max-bad-fraction", help="Fail, after writing what is good, above this share of bad files.")
@@ -87,6 +97,7 @@ def run(
     out: OutFolder,
     settings: SetOption = None,
     band_map: BandMap = None,
+    column: ColumnMap = None,
     max_bad_fraction: MaxBad = 0.05,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -98,7 +109,7 @@ def run(
     with explained():
         from flows.run import run as run_flow
 
-        ingest_settings = _ingest_settings(band_map, max_bad_fraction)
+        ingest_settings = _ingest_settings(band_map, column, max_bad_fraction)
         chosen = _experiment(experiment, settings, device)
         summary = run_flow(sources, chosen, out, ingest_settings, _command())
         show_run(summary, as_json)
@@ -109,6 +120,7 @@ def ingest(
     sources: Sources,
     store: StoreOption,
     band_map: BandMap = None,
+    column: ColumnMap = None,
     max_bad_fraction: MaxBad = 0.05,
     workers: Annotated[int, typer.Option(help="Processes that read; 0: one per core.")] = 0,
     as_json: AsJson = False,
@@ -116,11 +128,14 @@ def ingest(
     """Read light curves into a catalogue; the same again changes nothing, a changed file replaces its object.
 
     Example: `snflow ingest SIMGEN_PUBLIC_DES.tar.gz --store catalogue`
+
+    A table of one's own: `snflow ingest night.csv --column SNID=name --column MJD=time --column BAND=filter
+    --column FLUXCAL=flux --column FLUXCALERR=error --store catalogue`
     """
     with explained():
         from flows.ingest import ingest as ingest_flow
 
-        settings = _ingest_settings(band_map, max_bad_fraction, workers)
+        settings = _ingest_settings(band_map, column, max_bad_fraction, workers)
         show(f"Ingested into {store}", ingest_flow(sources, store, settings, None, _command()), as_json)
 
 
@@ -270,21 +285,24 @@ def _experiment(name: str, words: list[str] | None, device: str) -> Experiment:
     return load_experiment(name, EXPERIMENTS, [*chosen, *(words or [])])
 
 
-def _ingest_settings(band_map: list[str] | None, max_bad_fraction: float, workers: int = 0) -> Any:
+def _ingest_settings(
+    band_map: list[str] | None, column: list[str] | None, max_bad_fraction: float, workers: int = 0
+) -> Any:
     from pipeline.ingest.settings import IngestSettings
     from pipeline.settings import load_settings
 
-    values = {"band_map": _pairs(band_map), "max_bad_fraction": max_bad_fraction, "workers": workers}
+    maps = {"band_map": _pairs(band_map), "columns": _pairs(column, "--column OURS=THEIRS")}
+    values = {**maps, "max_bad_fraction": max_bad_fraction, "workers": workers}
     return load_settings(IngestSettings, values, "command line")
 
 
-def _pairs(words: list[str] | None) -> dict[str, str]:
+def _pairs(words: list[str] | None, expected: str = "--band-map A=B") -> dict[str, str]:
     from pipeline.settings import SettingsError
 
     pairs = [word.partition("=") for word in words or []]
     wrong = [old + sign + new for old, sign, new in pairs if not (old and sign and new)]
     if wrong:
-        raise SettingsError(f"expected --band-map A=B, came {wrong[0]!r}")
+        raise SettingsError(f"expected {expected}, came {wrong[0]!r}")
     return {old: new for old, _, new in pairs}
 
 

@@ -20,18 +20,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 
-from pipeline.ingest.intake import Batch, Intake, StoredFile
+from pipeline.ingest.bundles import FinishedTable
+from pipeline.ingest.intake import STATED, Batch, Content, Intake, StoredFile, content_hashes
 from pipeline.ingest.quarantine import update_quarantine
 from pipeline.ingest.readers import ReadOptions
 from pipeline.ingest.reading import ChunkReader, read_chunks
 from pipeline.ingest.settings import IngestSettings, IngestSummary, TooManyBadFilesError
 from pipeline.ingest.sources import SourceError, open_sources
+from pipeline.provenance import write_atomically
 from pipeline.schema import LIGHT_CURVE_SCHEMA, QUARANTINE_SCHEMA, TRUTH_SCHEMA, LightCurves, Truth
 
 __all__ = ["IngestSettings", "IngestSummary", "SourceError", "Store", "StoreError", "TooManyBadFilesError", "ingest"]
 
 FORMAT: Final = "snflow store"
 FORMAT_VERSION: Final = 1
+_FINISHED: Final = "tables.json"  # only spares reading; a store without it is whole
 _SCHEMAS: Final = {"light_curves": LIGHT_CURVE_SCHEMA, "truth": TRUTH_SCHEMA, "quarantine": QUARANTINE_SCHEMA}
 
 
@@ -139,6 +142,18 @@ class Store:
         table = self._read("light_curves", ["SNID", "SOURCE", "SOURCE_HASH"])
         return [StoredFile(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
 
+    def finished_tables(self) -> dict[str, FinishedTable]:
+        """List the tables of many objects that are here whole, by name."""
+        try:
+            found = json.loads((self.path / _FINISHED).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return {name: FinishedTable(*values) for name, values in found.items()}
+
+    def content_hashes(self) -> dict[str, Content]:
+        """Hash all that is known of each object but the file it came from, by SNID."""
+        return content_hashes(self._read("light_curves", STATED), self._read("truth"))
+
     def write(self, batch: Batch) -> None:
         """Write some objects with their truth and quarantine; the light curves last, as the point of no return."""
         known_truth = set(self._read("truth", ["SNID"])["SNID"].to_pylist())
@@ -148,6 +163,9 @@ class Store:
         if not updated.equals(update_quarantine(stored, [], [])):
             write_deltalake(self._table("quarantine"), updated, mode="overwrite")
         self._upsert("light_curves", batch.light_curves, batch.stored_snids)
+        if batch.finished:
+            tables = {**self.finished_tables(), **batch.finished}
+            write_atomically(self.path / _FINISHED, json.dumps(tables, indent=1) + "\n")
 
     def _upsert(self, name: str, rows: pa.Table, stored_snids: set[str]) -> None:
         """Replace the rows whose SNID is stored, append the others."""
@@ -227,8 +245,9 @@ def ingest(
     opened = open_sources(sources)
     counts = [source.n_members for source in opened]
     total = None if None in counts else sum(count or 0 for count in counts)
-    intake = Intake(store.stored_files())
-    reader = ChunkReader(ReadOptions(settings.band_map, settings.bands), settings.max_file_bytes, intake.known)
+    intake = Intake(store.stored_files(), store.content_hashes)
+    options = ReadOptions(settings.band_map, settings.bands, settings.columns)
+    reader = ChunkReader(options, settings.max_file_bytes, intake.known, store.finished_tables())
     for source in opened:
         intake.start(source)
         for chunk in read_chunks(source, reader, settings.workers or os.cpu_count() or 1):
@@ -241,6 +260,6 @@ def ingest(
     summary = intake.summary([str(path) for path in sources], perf_counter() - start, store.version())
     if not summary.n_files:
         raise SourceError(f"no light curve in {', '.join(summary.sources)}: {summary.n_ignored} other files")
-    if summary.n_quarantined > settings.max_bad_fraction * summary.n_files:
+    if summary.bad_fraction > settings.max_bad_fraction:
         raise TooManyBadFilesError(summary, settings.max_bad_fraction)
     return summary

@@ -5,6 +5,8 @@ Which files are light curves:
 - a file that a reader recognises by content is one;
 - an empty or binary file with a light curve's name (LIGHT_CURVE_SUFFIXES) was meant to be one, and so was text with
   such a name that opens with a `KEY:` line but ends before its reader recognises it: all are quarantined;
+- a file that holds many objects (or describes them) is read together with its partner, after the files of one object
+  each that came with it, and from a folder whatever its size;
 - an archive inside a folder or archive is quarantined: give it as a source of its own;
 - everything else (README, filter curves, lists) is a companion: left alone, counted and named in the summary;
 - a file given by its own path is never a companion.
@@ -25,7 +27,20 @@ from typing import Final
 import pyarrow as pa
 
 from pipeline.ingest.archives import ARCHIVE_SUFFIXES, Member
-from pipeline.ingest.readers import READERS, ReadOptions, Rejection, SourceFile
+from pipeline.ingest.bundles import (
+    FinishedTable,
+    Pairing,
+    TableMember,
+    TableRead,
+    fingerprint,
+    is_side_file,
+    missing_columns,
+    read_bundle,
+    recognise_table,
+    table_problem,
+)
+from pipeline.ingest.readers import READERS, Bundle, Reader, ReadOptions, Rejection, SourceFile
+from pipeline.ingest.readers.base import START_BYTES, plain_start
 from pipeline.ingest.sources import SingleFile, Source
 from pipeline.processes import ProcessPoolExecutor, end_with_parent
 from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
@@ -41,6 +56,8 @@ __all__ = [
     "read_chunks",
 ]
 
+TABLE_SUFFIXES: Final = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".parquet", ".arrow", ".feather", ".fits", ".fit")
+"""How names of tables of many objects end, in lower case."""
 LIGHT_CURVE_SUFFIXES: Final = ("", ".dat", ".txt", ".text", ".snana", ".lc")
 """How names of light-curve files end, in lower case."""
 
@@ -71,6 +88,10 @@ class ChunkRead:
     rejections: list[Rejection] = field(default_factory=list)
     unchanged: list[Unchanged] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    tables: list[TableMember] = field(default_factory=list)
+    """Files of many objects, not yet read."""
+    table: TableRead | None = None
+    """Where the objects come from when they are a chunk of such a file."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +100,49 @@ class ChunkReader:
 
     Attributes:
         known: base name of the file by content hash.
+        finished: tables of many objects that the store has whole, by name.
     """
 
     options: ReadOptions = field(default_factory=ReadOptions)
     max_bytes: int = 64 << 20
     known: Mapping[str, str] = field(default_factory=dict)
+    finished: Mapping[str, FinishedTable] = field(default_factory=dict)
 
 
 def read_chunks(source: Source, reader: ChunkReader, workers: int) -> Iterator[ChunkRead]:
     """Read a source, chunk by chunk, in its own order whatever the number of worker processes."""
+    pairing = Pairing()
+    for chunk in _read_files(source, reader, workers):
+        yield replace(chunk, tables=[])
+        yield from _read_bundles(pairing.add(chunk.tables), reader)
+    if isinstance(source, SingleFile):
+        beside = [member for member in source.siblings() if pairing.is_wanted(member.name)]
+        found = read_chunk(beside, reader).tables if beside else []
+        yield from _read_bundles(pairing.add(found), reader)
+    yield from _read_bundles(pairing.finish(), reader)
+    if pairing.waiting:
+        yield ChunkRead(rejections=pairing.rest())
+
+
+def _read_bundles(bundles: Iterable[tuple[str, Bundle, tuple[str, ...]]], reader: ChunkReader) -> Iterator[ChunkRead]:
+    """Read bundles one after the other, but not those that the store has whole."""
+    for form, bundle, names in bundles:
+        try:
+            digest = bundle.digest()
+        except OSError as error:
+            yield ChunkRead(rejections=[Rejection(name, f"cannot be opened: {error.strerror}") for name in names])
+            continue
+        mark = fingerprint(digest, reader.options)
+        finished = reader.finished.get(bundle.name)
+        if finished is not None and finished.fingerprint == mark:
+            yield ChunkRead(table=TableRead(names, bundle.name, digest, mark, True, finished))
+            continue
+        for result, is_last in read_bundle(form, bundle, digest, reader.options):
+            yield ChunkRead(*result, table=TableRead(names, bundle.name, digest, mark, is_last))
+
+
+def _read_files(source: Source, reader: ChunkReader, workers: int) -> Iterator[ChunkRead]:
+    """Read the files of one object each, and recognise those of many."""
     may_ignore = not isinstance(source, SingleFile)
     chunks = _chunks(source.members(reader.max_bytes))
     first = list(islice(chunks, _CHUNKS_FOR_A_POOL))
@@ -99,18 +154,22 @@ def read_chunks(source: Source, reader: ChunkReader, workers: int) -> Iterator[C
 def read_chunk(members: Sequence[Member], reader: ChunkReader, may_ignore: bool = True) -> ChunkRead:
     """Read the files of one chunk."""
     result = ChunkRead()
-    to_read: dict[str, list[SourceFile]] = {}
+    to_read: dict[Reader, list[SourceFile]] = {}
     for member in members:
         data, problem = _load(member, reader.max_bytes)
         if data is None:
-            result.rejections.append(Rejection(member.name, problem))
+            table = _large_table(member, reader.options)
+            if table is None:
+                result.rejections.append(Rejection(member.name, problem))
+            else:
+                result.tables.append(table)
             continue
         file = SourceFile(member.name, data, content_hash(data))
         if reader.known.get(file.digest) == base_name(file.name):
             result.unchanged.append(Unchanged(file.name, file.digest))
         else:
-            _sort_by_format(file, to_read, result, may_ignore)
-    parts = [READERS[name].read(files, reader.options) for name, files in to_read.items()]
+            _sort_by_format(file, member.path, to_read, result, reader.options, may_ignore)
+    parts = [single.read(files, reader.options) for single, files in to_read.items()]
     return replace(
         result,
         light_curves=pa.concat_tables([result.light_curves, *(part.light_curves for part in parts)]),
@@ -156,26 +215,53 @@ def _load(member: Member, max_bytes: int) -> tuple[bytes | None, str]:
         return None, f"cannot be opened: {error.strerror}"
 
 
+def _large_table(member: Member, options: ReadOptions) -> TableMember | None:
+    """Recognise a file on disk that is too large for one object as a table of many, None when it is none."""
+    if member.path is None:
+        return None
+    try:
+        with open(member.path, "rb") as handle:
+            start = plain_start(handle.read(START_BYTES))
+    except OSError:
+        return None
+    return recognise_table(member.name, member.path, None, start, options)
+
+
 def _sort_by_format(
-    file: SourceFile, to_read: dict[str, list[SourceFile]], result: ChunkRead, may_ignore: bool
+    file: SourceFile,
+    path: str | None,
+    to_read: dict[Reader, list[SourceFile]],
+    result: ChunkRead,
+    options: ReadOptions,
+    may_ignore: bool,
 ) -> None:
-    """Hand a file to the reader that recognises it, else reject or ignore it."""
+    """Hand a file to the reader that recognises it, note it as a table, else reject or ignore it."""
     is_binary = b"\0" in file.data
-    for name, reader in READERS.items():
-        if not is_binary and reader.recognises(file.data):
-            to_read.setdefault(name, []).append(file)
+    for reader in READERS.values():
+        if isinstance(reader, Reader) and not is_binary and reader.recognises(file.data):
+            to_read.setdefault(reader, []).append(file)
             return
+    if may_ignore and is_side_file(file.name):
+        result.ignored.append(file.name)
+        return
+    table = recognise_table(file.name, path, file.data, plain_start(file.data), options)
+    if table is not None:
+        result.tables.append(table)
+        return
     problem = _problem(file, is_binary)
     if may_ignore and problem is None:
         result.ignored.append(file.name)
     else:
-        reason = problem or f"unknown format: none of {', '.join(READERS)} recognises its content"
+        reason = problem or missing_columns(file.name, file.data, options)
+        reason = reason or f"unknown format: none of {', '.join(READERS)} recognises its content"
         result.rejections.append(Rejection(file.name, reason, digest=file.digest))
 
 
 def _problem(file: SourceFile, is_binary: bool) -> str | None:
     """Say what is wrong with a file that was meant to be read, None for a companion."""
     name = base_name(file.name).lower()
+    if name.removesuffix(".gz").endswith(TABLE_SUFFIXES):
+        return table_problem(name.removesuffix(".gz"), file.data)
     if name.endswith((*ARCHIVE_SUFFIXES, ".gz", ".xz", ".bz2")):
         return "compressed: a packed file inside a folder or archive is not opened; give it as a source of its own"
     if name.startswith(".") or os.path.splitext(name)[1] not in LIGHT_CURVE_SUFFIXES:

@@ -50,8 +50,30 @@ def _open_source(path: Path) -> Source:
         return Folder(str(path), len(files), tuple(files))
     if not path.is_file():
         raise SourceError(f"{path}: no such file or folder")
+    if path.name.endswith(".LIST"):
+        files = _listed(path)
+        return Folder(str(path.parent), len(files), tuple(files))
     is_archive = path.name.lower().endswith(ARCHIVE_SUFFIXES)
     return Archive(str(path)) if is_archive else SingleFile(str(path), 1)
+
+
+def _listed(path: Path) -> list[str]:
+    """Return the files that a SNANA `.LIST` names, HEAD files with their PHOT, packed or not.
+
+    Raises:
+        SourceError: if it names none.
+    """
+    words = [line.split()[0] for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.split()]
+    heads = [_packed_or_not(path.parent, word) for word in words]
+    phots = [_packed_or_not(path.parent, word.replace("_HEAD.", "_PHOT.")) for word in words if "_HEAD." in word]
+    if not heads:
+        raise SourceError(f"{path}: the list is empty")
+    return sorted({*heads, *phots})
+
+
+def _packed_or_not(folder: Path, name: str) -> str:
+    is_packed = not (folder / name).exists() and (folder / f"{name}.gz").exists()
+    return f"{name}.gz" if is_packed else name
 
 
 def _walk(folder: Path) -> list[str]:
@@ -86,6 +108,14 @@ class SingleFile(Source):
     def members(self, max_bytes: int) -> Iterator[Member]:
         """Yield the file."""
         yield Member(os.path.basename(self.name), path=self.name)
+
+    def siblings(self) -> Iterator[Member]:
+        """Yield the other files of its folder, one of which may be its other half."""
+        folder = os.path.dirname(self.name)
+        for entry in sorted(os.listdir(folder)):
+            path = os.path.join(folder, entry)
+            if path != self.name and os.path.isfile(path):
+                yield Member(entry, path=path)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import io
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Final, Literal, NamedTuple, cast
+from typing import BinaryIO, Final, Literal, NamedTuple, cast
 
 import pyarrow as pa
 
@@ -16,6 +16,7 @@ from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
 
 __all__ = [
     "START_BYTES",
+    "TABLE_ERRORS",
     "Bundle",
     "Part",
     "ReadOptions",
@@ -120,16 +121,16 @@ class TableFile(NamedTuple):
         with self.open_raw() as raw:
             return raw.read(2) == _GZIP
 
-    def open_raw(self) -> IO[bytes]:
+    def open_raw(self) -> BinaryIO:
         """Open the bytes as they are."""
         return open(self.path, "rb") if self.path is not None else io.BytesIO(self.data or b"")
 
-    def open(self) -> IO[bytes]:
+    def open(self) -> BinaryIO:
         """Open the bytes, unpacked."""
         raw = self.open_raw()
         if not self.is_packed:
             return raw
-        return cast(IO[bytes], io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20))
+        return cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20))
 
     def size(self) -> int:
         """Return the size unpacked, as far as gzip tells it (modulo 4 GiB) [bytes]."""
@@ -140,7 +141,7 @@ class TableFile(NamedTuple):
     def digest(self) -> bytes:
         """Return the SHA-256 of the bytes as they are."""
         with self.open_raw() as raw:
-            return hashlib.file_digest(raw, "sha256").digest()
+            return hashlib.file_digest(cast(io.BufferedReader, raw), "sha256").digest()
 
 
 class Part(NamedTuple):

@@ -19,7 +19,7 @@ from pipeline.ingest.readers.column_names import describes_objects, holds_measur
 from pipeline.ingest.readers.long_tables import LongTable, header_of, stream_long
 from pipeline.ingest.readers.many_objects import Origin, no_objects
 
-__all__ = ["part", "stream"]
+__all__ = ["column_names", "part", "stream"]
 
 _SEPARATORS: Final = (",", "\t", ";", " ")
 _BLOCK: Final = 32 << 20
@@ -49,6 +49,12 @@ def stream(bundle: Bundle, digest: str, options: ReadOptions) -> Iterator[ReadRe
         header = header_of(frame, bundle.header.name, digest, options, bundle.is_header_shared)
     yield from stream_long(table, header, Origin(bundle.name, digest), options)
     yield no_objects(list(dict.fromkeys(damaged)))
+
+
+def column_names(start: bytes) -> list[str]:
+    """Return the names in the first line."""
+    line, separator = _first_line(start)
+    return _split(line, separator or ",")
 
 
 def _first_line(start: bytes) -> tuple[bytes, str | None]:

@@ -102,7 +102,7 @@ def observed_columns(snids: Texts, found: Found, survey: str | None) -> pd.DataF
         "SPECZ_ERR": np.where(uses_best, np.where(np.isnan(best), np.nan, best_err), specz_err),
         "SURVEY": np.full(len(snids), survey, dtype=object) if survey else found.texts("SURVEY"),
     }
-    return pd.DataFrame(columns)[list(HEADER_NAMES)]
+    return pd.DataFrame({name: columns[name] for name in HEADER_NAMES})
 
 
 def told_columns(snids: Texts, found: Found) -> pd.DataFrame:
@@ -130,7 +130,7 @@ def told_columns(snids: Texts, found: Found) -> pd.DataFrame:
         "REDSHIFT": found.numbers("REDSHIFT"),
         "PEAKMJD": found.numbers("PEAKMJD"),
     }
-    return pd.DataFrame(columns)[TRUTH_SCHEMA.names]
+    return pd.DataFrame({name: columns[name] for name in TRUTH_SCHEMA.names})
 
 
 def _names(codes: Floats, names: Mapping[int, str]) -> Texts:
