@@ -27,6 +27,7 @@ __all__ = [
     "TableError",
     "TableFile",
     "TableReader",
+    "one_array",
     "plain_start",
 ]
 
@@ -127,10 +128,10 @@ class TableFile(NamedTuple):
 
     def open(self) -> BinaryIO:
         """Open the bytes, unpacked."""
-        raw = self.open_raw()
         if not self.is_packed:
-            return raw
-        return cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20))
+            return self.open_raw()
+        packed = gzip.GzipFile(self.path) if self.path is not None else gzip.GzipFile(fileobj=self.open_raw())
+        return cast(BinaryIO, io.BufferedReader(packed, 1 << 20))
 
     def size(self) -> int:
         """Return the size unpacked, as far as gzip tells it (modulo 4 GiB) [bytes]."""
@@ -213,6 +214,13 @@ class TableReader:
 
 TABLE_ERRORS: Final = (TableError, pa.ArrowException, EOFError, zlib.error, OSError)
 """What `TableReader.stream` raises for a table that is damaged."""
+
+
+def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Return a column as one array, without copying one that is (as `combine_chunks` would)."""
+    if isinstance(column, pa.ChunkedArray):
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return column
 
 
 def plain_start(data: bytes) -> bytes:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.ingest.readers.base import Bundle, Part, ReadOptions, ReadResult, TableError, TableFile
+from pipeline.ingest.readers.base import Bundle, Part, ReadOptions, ReadResult, TableError, TableFile, one_array
 from pipeline.ingest.readers.column_names import columns_to_read, find_columns, holds_measurements
 from pipeline.ingest.readers.header_columns import Found, observed_columns, told_columns
 from pipeline.ingest.readers.long_tables import LongTable, epochs_of, stream_long, text_of
@@ -153,7 +153,7 @@ def _has_lists(schema: pa.Schema, found: dict[str, str]) -> bool:
 
 def _unnested(table: pa.Table, nest: str) -> pa.Table:
     """Put the fields of the struct beside the other columns, as lists."""
-    column = table[nest].combine_chunks()
+    column = one_array(table[nest])
     plain = table.drop_columns([nest])
     if pa.types.is_struct(column.type):
         for field, values in zip(column.type, column.flatten(), strict=True):
@@ -214,6 +214,6 @@ def _flattened(table: pa.Table, found: dict[str, str], lengths: Integers) -> pa.
     columns = {}
     for key, name in found.items():
         if key != "SNID":
-            column = table[name].combine_chunks()
+            column = one_array(table[name])
             columns[name] = column.flatten() if _is_list(column.type) else column.take(places)
     return pa.table(columns)

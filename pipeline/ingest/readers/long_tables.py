@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.ingest.readers.assembly import Epochs
-from pipeline.ingest.readers.base import ReadOptions, ReadResult, Rejection
+from pipeline.ingest.readers.base import ReadOptions, ReadResult, Rejection, one_array
 from pipeline.ingest.readers.column_names import columns_to_read, find_columns, snid_column
 from pipeline.ingest.readers.header_columns import Found, observed_columns, told_columns
 from pipeline.ingest.readers.many_objects import Described, Origin, no_objects, read_objects, split_evenly
@@ -133,7 +133,7 @@ def _grouped(table: LongTable, columns: list[str], snid: str) -> Iterator[pa.Tab
         return
     whole = pa.concat_tables(batches).combine_chunks()
     if not _is_grouped([whole[snid]]):
-        codes = whole[snid].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        codes = one_array(whole[snid]).dictionary_encode().indices.to_numpy(zero_copy_only=False)
         whole = whole.take(pa.array(np.argsort(codes, kind="stable")))
     yield whole
 
@@ -150,7 +150,7 @@ def _is_grouped(columns: Iterable[pa.ChunkedArray]) -> bool:
     seen: set[Any] = set()
     last: Any = None
     for column in columns:
-        values = column.combine_chunks()
+        values = one_array(column)
         for value in values.take(pa.array(_run_starts(values))).to_pylist():
             if value in seen and value != last:
                 return False
@@ -172,7 +172,7 @@ def _whole_objects(batches: Iterable[pa.Table], snid: str) -> Iterator[pa.Table]
     carried: list[pa.Table] = []
     for batch in batches:
         joined = pa.concat_tables([*carried, batch]).combine_chunks()
-        starts = _run_starts(joined[snid].combine_chunks())
+        starts = _run_starts(one_array(joined[snid]))
         last = int(starts[-1]) if len(starts) else 0
         yield from _cut(joined.slice(0, last), starts[:-1])
         carried = [joined.slice(last)]
@@ -189,7 +189,7 @@ def _cut(table: pa.Table, starts: npt.NDArray[np.int64]) -> Iterator[pa.Table]:
 def _read(
     table: pa.Table, found: dict[str, str], header: Header | None, origin: Origin, options: ReadOptions
 ) -> ReadResult:
-    names = table[found["SNID"]].combine_chunks()
+    names = one_array(table[found["SNID"]])
     starts = _run_starts(names)
     snids = np.array([text_of(name) for name in names.take(pa.array(starts)).to_pylist()], dtype=object)
     counts = np.diff(np.append(starts, len(table)))
@@ -233,7 +233,7 @@ def epochs_of(table: pa.Table, found: dict[str, str], owner: npt.NDArray[np.int6
 
 def float_column(column: pa.ChunkedArray | pa.Array) -> Floats:
     """Return numbers, or words that should be numbers, as float64; NaN for null and for what is no number."""
-    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    values = one_array(column)
     try:
         numbers = pc.cast(pc.utf8_trim_whitespace(values) if pa.types.is_string(values.type) else values, pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -244,7 +244,7 @@ def float_column(column: pa.ChunkedArray | pa.Array) -> Floats:
 
 def band_names(column: pa.ChunkedArray | pa.Array, name: str) -> pa.DictionaryArray:
     """Return bands by name, those of PLAsTiCC's `passband` as ugrizy; a missing name becomes "?"."""
-    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    values = one_array(column)
     encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     encoded = encoded.cast(pa.dictionary(pa.int32(), encoded.type.value_type))
     words = [text_of(value) or "?" for value in encoded.dictionary.to_pylist()]
