@@ -16,6 +16,7 @@ from sklearn.model_selection import cross_val_predict
 
 from pipeline.ingest import simulate
 from pipeline.ingest.readers import ReadOptions, SourceFile
+from pipeline.ingest.readers.snana_text import read
 from pipeline.ingest.simulate import SURVEY, SimulationSettings, SimulationSummary, simulate_survey
 from pipeline.ingest.supernovae import BAND_EDGES, POPULATIONS, bandpass, distance_modulus, observe
 from pipeline.taxonomy import SNANA_TYPE_CODES, class_of
