@@ -18,7 +18,7 @@ from pipeline.ingest.readers.many_objects import Origin
 
 __all__ = ["ecsv_part", "stream_ecsv", "stream_votable", "votable_part"]
 
-_DAMAGE: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
+_DAMAGE: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, Warning)
 """What astropy raises for a file that is not what it says it is."""
 
 

@@ -212,7 +212,7 @@ class TableReader:
         )
 
 
-TABLE_ERRORS: Final = (TableError, pa.ArrowException, EOFError, zlib.error, OSError)
+TABLE_ERRORS: Final = (TableError, pa.ArrowException, UnicodeDecodeError, EOFError, zlib.error, OSError)
 """What `TableReader.stream` raises for a table that is damaged."""
 
 

@@ -54,6 +54,7 @@ def stream_parquet(bundle: Bundle, digest: str, options: ReadOptions) -> Iterato
 
         def batches(columns: list[str] | None, n_rows: int) -> Iterator[pa.Table]:
             for batch in file.iter_batches(n_rows, columns=columns, use_threads=False):
+                batch.validate(full=True)  # names may be no UTF-8
                 yield pa.Table.from_batches([batch])
 
         yield from _stream(file.schema_arrow, batches, bundle, digest, options)
@@ -90,7 +91,7 @@ def _open_arrow(source: pa.NativeFile) -> tuple[pa.Schema, Iterable[pa.RecordBat
 
 def _arrow_batches(source: pa.NativeFile, columns: list[str] | None, n_rows: int) -> Iterator[pa.Table]:
     for batch in _open_arrow(source)[1]:
-        batch.validate()
+        batch.validate(full=True)  # what a damaged file claims is not to be trusted before
         for first in range(0, len(batch), n_rows):
             table = pa.Table.from_batches([batch.slice(first, n_rows)])
             yield table if columns is None else table.select(columns)
@@ -168,7 +169,8 @@ def _unnested(table: pa.Table, nest: str) -> pa.Table:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """Return a table in which columns are plain strings and numbers, or lists of them."""
+    """Return a table in which columns are plain strings and numbers, or lists of them, without pandas' notes."""
+    table = table.replace_schema_metadata(None)
     kinds = {field.name: field.type for field in table.schema}
     for name, kind in kinds.items():
         if pa.types.is_large_string(kind) or str(kind) == "string_view":

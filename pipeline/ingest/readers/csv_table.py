@@ -7,9 +7,10 @@ header file are objects of which nothing else is known. SNIDs are words: leading
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Final
+from typing import BinaryIO, Final
 
 import pyarrow as pa
 from pyarrow import csv
@@ -49,6 +50,25 @@ def stream(bundle: Bundle, digest: str, options: ReadOptions) -> Iterator[ReadRe
         header = header_of(frame, bundle.header.name, digest, options, bundle.is_header_shared)
     yield from stream_long(table, header, Origin(bundle.name, digest), options)
     yield no_objects(list(dict.fromkeys(damaged)))
+
+
+class _Utf8:
+    """A file in which bytes that are no UTF-8 are read as question marks, for Arrow cannot report rows with them."""
+
+    closed = False
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle = handle
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def read(self, size: int) -> bytes:
+        """Return at most `size` bytes, none only at the end."""
+        data = self._handle.read(max(size - 4, 1))
+        if data.isascii() and not self._decoder.getstate()[0]:
+            return data
+        return self._decoder.decode(data, final=not data).replace("\ufffd", "?").encode() or (
+            self.read(size) if data else b""
+        )
 
 
 def column_names(start: bytes) -> list[str]:
@@ -91,7 +111,7 @@ def _batches(
 
     with file.open() as handle:
         reader = csv.open_csv(
-            handle,
+            pa.PythonFile(_Utf8(handle), "r"),
             csv.ReadOptions(use_threads=False, block_size=_BLOCK, skip_rows=1, column_names=names),
             csv.ParseOptions(delimiter=separator, invalid_row_handler=note),
             csv.ConvertOptions(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ __all__ = ["FitsTable", "read_cards"]
 
 BLOCK: Final = 2880
 CARD: Final = 80
+_PIECE: Final = 1 << 25
 MAX_CARDS: Final = 36 * 1000
 _FORMAT: Final = re.compile(r"(\d*)([LXBIJKAEDCMPQ])")
 _DTYPES: Final = {
@@ -30,7 +31,7 @@ Cards = dict[str, str]
 Records = npt.NDArray[Any]
 
 
-def read_cards(handle: IO[bytes]) -> Cards:
+def read_cards(handle: BinaryIO) -> Cards:
     """Read one header, up to its END; values as text, strings without quotes.
 
     Raises:
@@ -79,7 +80,7 @@ class FitsTable:
         data_start: position of the first row [bytes].
     """
 
-    handle: IO[bytes]
+    handle: BinaryIO
     primary: Cards
     cards: Cards
     dtype: np.dtype[Any]
@@ -87,7 +88,7 @@ class FitsTable:
     data_start: int
 
     @classmethod
-    def open(cls, handle: IO[bytes]) -> FitsTable:
+    def open(cls, handle: BinaryIO) -> FitsTable:
         """Read up to the first row of the first binary table.
 
         Raises:
@@ -116,7 +117,7 @@ class FitsTable:
             TableError: if the file ends before.
         """
         self.handle.seek(self.data_start + first * self.dtype.itemsize)
-        data = self.handle.read((last - first) * self.dtype.itemsize)
+        data = _read(self.handle, (last - first) * self.dtype.itemsize)
         if len(data) < (last - first) * self.dtype.itemsize:
             announced = f"NAXIS2 announces {self.n_rows} rows"
             raise TableError(f"truncated: {announced}, the file ends in row {first + len(data) // self.dtype.itemsize}")
@@ -128,6 +129,15 @@ class FitsTable:
         values = records[name].astype(np.float64)
         scale, zero = (float(self.cards.get(f"{key}{index}", 0)) for key in ("TSCAL", "TZERO"))
         return values * (scale or 1.0) + zero if scale or zero else values
+
+
+def _read(handle: BinaryIO, size: int) -> bytes:
+    """Read at most `size` bytes, in pieces: what a damaged header asks for may not be there, nor fit."""
+    pieces: list[bytes] = []
+    while size > 0 and (piece := handle.read(min(size, _PIECE))):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
 def _row_dtype(cards: Cards) -> np.dtype[Any]:

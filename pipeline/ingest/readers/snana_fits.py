@@ -10,7 +10,7 @@ SNANA manual, section "Data file format" (Kessler et al. 2009, arXiv:0908.4280).
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -60,7 +60,8 @@ def stream(bundle: Bundle, digest: str, options: ReadOptions) -> Iterator[ReadRe
         raise TableError("no HEAD: a PHOT file does not say whose its rows are")
     with bundle.header.open() as head_file, bundle.rows.open() as phot_file:
         head, phot = FitsTable.open(head_file), FitsTable.open(phot_file)
-        _check(phot)
+        _check(head, "HEAD", _HEAD[1:], _HEAD[:1])
+        _check(phot, "PHOT", _PHOT, ("BAND", "FLT"))
         filters = tuple(head.primary.get("FILTERS", ""))
         origin = Origin(bundle.name, digest, filters)
         seen: set[str] = set()
@@ -70,11 +71,20 @@ def stream(bundle: Bundle, digest: str, options: ReadOptions) -> Iterator[ReadRe
                 yield _read(records[begin:end], first + begin, head.primary, phot, origin, options, seen)
 
 
-def _check(phot: FitsTable) -> None:
-    missing = [name for name in _PHOT if name not in phot.names]
-    missing += [] if {"BAND", "FLT"} & set(phot.names) else ["BAND"]
+def _check(table: FitsTable, part: str, numbers: Sequence[str], words: Sequence[str]) -> None:
+    """Check that a table has its columns, one number or one word a row; of the words, one will do.
+
+    Raises:
+        TableError: if not.
+    """
+    missing = [name for name in numbers if name not in table.names]
+    missing += [] if set(words) & set(table.names) else [words[0]]
     if missing:
-        raise TableError(f"missing columns: {' '.join(missing)} (PHOT has {' '.join(phot.names)})")
+        raise TableError(f"missing columns: {' '.join(missing)} ({part} has {' '.join(table.names)})")
+    odd = [name for name in numbers if table.dtype[name].kind not in "iuf"]
+    odd += [name for name in words if name in table.names and table.dtype[name].kind not in "Siu"]
+    if odd:
+        raise TableError(f"damaged: {' '.join(odd)} of {part} is not one value a row")
 
 
 def _counts(records: Records) -> npt.NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from astropy.io import fits
 from astropy.table import Table
 
-from pipeline.ingest.bundles import Pairing, recognise_table
+from pipeline.ingest.bundles import Pairing, read_bundle, recognise_table
 from pipeline.ingest.readers import READERS, ReadOptions, ReadResult, TableReader
 from pipeline.ingest.readers.base import plain_start
 
@@ -172,3 +172,14 @@ def read_paths(paths: Sequence[Path], options: ReadOptions | None = None) -> Rea
     reader = READERS[form]
     assert isinstance(reader, TableReader)
     return reader.read(bundle, options)
+
+
+def read_damaged(paths: Sequence[Path]) -> Iterator[ReadResult]:
+    """Read what of some files is still recognised, as an ingest does."""
+    pairing = Pairing()
+    found = [
+        recognise_table(path.name, str(path), None, plain_start(path.read_bytes()), ReadOptions()) for path in paths
+    ]
+    for form, bundle, _ in [*pairing.add(member for member in found if member is not None), *pairing.finish()]:
+        for result, _ in read_bundle(form, bundle, "digest", options):
+            yield result

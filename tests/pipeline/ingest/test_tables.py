@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from pipeline.ingest.readers import READERS, ReadOptions, ReadResult, TableReader
 from pipeline.ingest.readers.many_objects import split_evenly
 from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA, LightCurves, Truth
-from tests.pipeline.ingest.table_files import LAYOUTS, Curve, long_frame, object_table, read_paths, write_fits
+from tests.pipeline.ingest.table_files import (
+    LAYOUTS,
+    Curve,
+    long_frame,
+    object_table,
+    read_damaged,
+    read_paths,
+    write_fits,
+)
 
 ROWS = ((56000.0, "g", 10.0, 1.0), (56000.5, "r", 20.0, 2.0), (56007.0, "g", 30.0, 3.0))
 CURVES = (Curve("007", ROWS), Curve("12", ROWS[:2], photoz=-9.0), Curve("a b", ROWS[1:], ra=-9.0))
@@ -197,6 +205,22 @@ def test_floats_of_a_parquet_table_that_is_in_order_are_not_copied():
     flat = _flattened(table, {"SNID": "SNID", **found}, pa.compute.list_value_length(table["MJD"]).to_numpy())
     address = table["FLUXCAL"].chunk(0).values.buffers()[1].address
     assert flat["FLUXCAL"].chunk(0).buffers()[1].address == address
+
+
+@settings(max_examples=60, deadline=None)
+@given(layout=st.sampled_from(sorted(LAYOUTS)), changes=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6))))
+def test_damaged_bytes_are_read_or_rejected_and_never_crash_a_reader(layout: str, changes: list[tuple[float, bytes]]):
+    with TemporaryDirectory() as folder:
+        paths = LAYOUTS[layout][1](Path(folder), CURVES)
+        for path in paths:
+            data = bytearray(path.read_bytes())
+            for share, change in changes:
+                at = int(share * len(data))
+                data[at : at + len(change)] = change
+            path.write_bytes(bytes(data))
+        for result in read_damaged(paths):
+            assert result.light_curves.schema.equals(LIGHT_CURVE_SCHEMA)
+            assert all(":" in item.reason for item in result.rejections)
 
 
 def test_a_chunk_has_no_more_than_it_may():
