@@ -176,10 +176,8 @@ def read_paths(paths: Sequence[Path], options: ReadOptions | None = None) -> Rea
 
 def read_damaged(paths: Sequence[Path]) -> Iterator[ReadResult]:
     """Read what of some files is still recognised, as an ingest does."""
-    pairing = Pairing()
-    found = [
-        recognise_table(path.name, str(path), None, plain_start(path.read_bytes()), ReadOptions()) for path in paths
-    ]
+    pairing, options = Pairing(), ReadOptions()
+    found = [recognise_table(path.name, str(path), None, plain_start(path.read_bytes()), options) for path in paths]
     for form, bundle, _ in [*pairing.add(member for member in found if member is not None), *pairing.finish()]:
         for result, _ in read_bundle(form, bundle, "digest", options):
             yield result
