@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from flows.cli_quarantine import quarantine_app
-from flows.console import print_json, print_line, say, show, typed_command
+from flows.console import (
+    pointing_at_quarantine,
+    say,
+    say_quarantined,
+    show,
+    show_datasets,
+    show_fetched,
+    show_ingested,
+    show_metrics,
+    show_run,
+    typed_command,
+)
 from flows.errors import explained
 
 if TYPE_CHECKING:
@@ -32,13 +38,13 @@ app.add_typer(quarantine_app)
 
 EXPERIMENTS: Final = Path(__file__).parent / "experiments"
 DEMO_OBJECTS: Final = 2000
-COMPANIONS_SHOWN: Final = 5
 
 Sources = Annotated[
     list[Path],
     typer.Argument(
         help="Folders, .tar(.gz|.xz|.bz2) or .zip archives, single files, packed (.gz, .xz, .bz2) or not, or quoted "
-        "patterns such as 'night/*.DAT'. Archives in folders and archives are opened, once."
+        "patterns such as 'night/*.DAT'; SNANA text or FITS (HEAD), a .LIST, CSV, ECSV, VOTable, Parquet, Arrow. "
+        "Archives in folders and archives are opened, once."
     ),
 ]
 StoreOption = Annotated[Path, typer.Option("--store", help="Catalogue: a folder of Delta tables.")]
@@ -51,6 +57,10 @@ SetOption = Annotated[
 ]
 BandMap = Annotated[
     list[str] | None, typer.Option("--band-map", metavar="A=B", help="Rename band A to B, such as DES-g=g.")
+]
+ColumnMap = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="OURS=THEIRS", help="Name a column of a table of light curves, such as MJD=time."),
 ]
 MaxBad = Annotated[
     float, typer.Option("--max-bad-fraction", help="Fail, after writing what is good, above this share of bad files.")
@@ -126,6 +136,7 @@ def run(
     out: OutFolder,
     settings: SetOption = None,
     band_map: BandMap = None,
+    column: ColumnMap = None,
     max_bad_fraction: MaxBad = 0.05,
     override: OverrideOption = None,
     duplicates: Duplicates = "quarantine",
@@ -139,7 +150,7 @@ def run(
     with explained():
         from flows.run import run as run_flow
 
-        ingest_settings = _ingest_settings(band_map, max_bad_fraction, 0, override, duplicates)
+        ingest_settings = _ingest_settings(band_map, column, max_bad_fraction, 0, override, duplicates)
         chosen = _experiment(experiment, settings, device)
         with pointing_at_quarantine(out / "store"):
             summary = run_flow(sources, chosen, out, ingest_settings, typed_command())
@@ -188,6 +199,7 @@ def ingest(
     sources: Sources,
     store: StoreOption,
     band_map: BandMap = None,
+    column: ColumnMap = None,
     max_bad_fraction: MaxBad = 0.05,
     workers: Annotated[int, typer.Option(help="Processes that read; 0: one per core.")] = 0,
     override: OverrideOption = None,
@@ -200,11 +212,14 @@ def ingest(
     cannot be read is in the quarantine, with its reason.
 
     Example: `snflow ingest SIMGEN_PUBLIC_DES.tar.gz 'night/*.DAT' --store catalogue --override redshifts.csv`
+
+    A table of one's own: `snflow ingest night.csv --column SNID=name --column MJD=time --column BAND=filter
+    --column FLUXCAL=flux --column FLUXCALERR=error --store catalogue`
     """
     with explained():
         from flows.ingest import ingest as ingest_flow
 
-        settings = _ingest_settings(band_map, max_bad_fraction, workers, override, duplicates)
+        settings = _ingest_settings(band_map, column, max_bad_fraction, workers, override, duplicates)
         with pointing_at_quarantine(store):
             summary = ingest_flow(sources, store, settings, None, typed_command())
         show_ingested(store, summary, as_json)
@@ -301,98 +316,6 @@ def report(
         show("Report", {"report": str(page)}, as_json)
 
 
-def show_datasets(datasets: list[dict[str, Any]], as_json: bool) -> None:
-    """Print the public datasets, and how much of each is here."""
-    if as_json:
-        print_json({"datasets": datasets})
-        return
-    for found in datasets:
-        licence = f"; {found['licence']}" if found["licence"] else ""
-        print_line(f"{found['name']}: {found['title']}")
-        print_line(f"    {found['citation']}; doi:{found['doi']}{licence}")
-        print_line(f"    {found['volume']}; {found['n_present']} of {found['n_files']} files are in {found['folder']}")
-
-
-def show_fetched(summary: Mapping[str, Any], as_json: bool) -> None:
-    """Print where the files are, how they were checked, whom to cite, and last what to type next."""
-    if as_json:
-        print_json(summary)
-        return
-    for file in summary["files"]:
-        print_line(f"{file['path']}: {file['source']}, {file['size']:,} bytes; {file['check']}")
-    print_line(f"Please cite {summary['citation']}; doi:{summary['doi']}")
-    print_line(f"Next: {summary['next']}")
-
-
-def show_run(summary: Mapping[str, Any], as_json: bool) -> None:
-    """Print the outcome of a whole run."""
-    if as_json:
-        print_json(summary)
-        return
-    ingested, trained, classified = summary["ingest"], summary["train"], summary["classify"]
-    show_metrics(f"{summary['evaluate']['n_evaluated']} test objects that the networks never saw", summary["evaluate"])
-    say(
-        f"{ingested['n_files']} files: {ingested['n_ingested']} ingested, {ingested['n_unchanged']} unchanged, "
-        f"{ingested['n_quarantined']} quarantined. {classified['n_objects']} objects: {classified['status']}. "
-        f"{trained['split']['train'] + trained['split']['validation']} were learnt from."
-    )
-    say(f"Report: {summary['report']}")
-
-
-def show_ingested(store: Path, summary: Mapping[str, Any], as_json: bool) -> None:
-    """Print what became of every file, what was left alone, and how fast it went."""
-    if as_json:
-        print_json(summary)
-        return
-    names = summary["ignored"]
-    few = [*names[:COMPANIONS_SHOWN], *(["…"] if len(names) > COMPANIONS_SHOWN else [])]
-    show(f"Ingested into {store}", {**summary, "ignored": few}, as_json)
-    if names:
-        say(f"Companions that are no light curves, left alone: {summary['n_ignored']} ({', '.join(few)}).")
-    say(
-        f"{summary['n_files']:,} files with {summary['n_epochs']:,} new measurements in {summary['seconds']:.1f} s: "
-        f"{summary['files_per_second']:,.0f} files/s."
-    )
-
-
-@contextmanager
-def pointing_at_quarantine(store: Path) -> Iterator[None]:
-    """Say where to look when too many files are bad, too."""
-    from pipeline.ingest.settings import TooManyBadFilesError
-
-    try:
-        yield
-    except TooManyBadFilesError as error:
-        say_quarantined(error.summary.to_dict(), store)
-        raise
-
-
-def say_quarantined(summary: Mapping[str, Any], store: Path) -> None:
-    """Say how much is in quarantine for which reasons, which overrides met no object, and where to look."""
-    table = summary["override"]
-    if table.get("n_unmatched"):
-        say(f"{table['n_unmatched']} of {table['n_rows']} SNIDs of {table['file']} are in none of the files")
-    counts = [f"{count} {kind}" for kind, count in summary["reasons"].items()]
-    if summary["n_conflicts"]:
-        counts.append(f"{summary['n_conflicts']} conflicts between files of one object")
-    if counts:
-        say(f"In quarantine: {', '.join(counts)}; see: snflow quarantine list --store {shlex.quote(str(store))}")
-
-
-def show_metrics(title: str, summary: Mapping[str, Any], as_json: bool = False) -> None:
-    """Print metrics with their bootstrap errors."""
-    if as_json:
-        print_json(summary)
-        return
-    table = Table(title=title, title_justify="left")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_column("±", justify="right")
-    for name, found in summary["metrics"].items():
-        table.add_row(name, f"{found['value']:.4f}", f"{found['std']:.4f}")
-    Console().print(table)
-
-
 def _experiment(name: str, words: list[str] | None, device: str) -> Experiment:
     from pipeline.train.experiment import load_experiment
 
@@ -401,21 +324,27 @@ def _experiment(name: str, words: list[str] | None, device: str) -> Experiment:
 
 
 def _ingest_settings(
-    band_map: list[str] | None, max_bad_fraction: float, workers: int, override: Path | None, duplicates: str
+    band_map: list[str] | None,
+    column: list[str] | None,
+    max_bad_fraction: float,
+    workers: int,
+    override: Path | None,
+    duplicates: str,
 ) -> Any:
     from pipeline.ingest.settings import IngestSettings
     from pipeline.settings import load_settings
 
-    values = {"band_map": _pairs(band_map), "max_bad_fraction": max_bad_fraction, "workers": workers}
+    maps = {"band_map": _pairs(band_map), "columns": _pairs(column, "--column OURS=THEIRS")}
     chosen = {"override": override.absolute() if override else None, "duplicates": duplicates}
-    return load_settings(IngestSettings, values | chosen, "command line")
+    values = {**maps, **chosen, "max_bad_fraction": max_bad_fraction, "workers": workers}
+    return load_settings(IngestSettings, values, "command line")
 
 
-def _pairs(words: list[str] | None) -> dict[str, str]:
+def _pairs(words: list[str] | None, expected: str = "--band-map A=B") -> dict[str, str]:
     from pipeline.settings import SettingsError
 
     pairs = [word.partition("=") for word in words or []]
     wrong = [old + sign + new for old, sign, new in pairs if not (old and sign and new)]
     if wrong:
-        raise SettingsError(f"expected --band-map A=B, came {wrong[0]!r}")
+        raise SettingsError(f"expected {expected}, came {wrong[0]!r}")
     return {old: new for old, _, new in pairs}

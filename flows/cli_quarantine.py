@@ -175,5 +175,5 @@ def _print_record(record: dict[str, Any]) -> None:
         marks = {number: ">" if number == record["LINE"] else " " for number in record["LINES"]}
         told += [f"  {marks[number]} {number:>6} | {text}" for number, text in record["LINES"].items()]
     elif record["LINE"] is not None:
-        told.append("  (the source can no longer be read, or has fewer lines)")
+        told.append("  (the source can no longer be read, has fewer lines, or is a table with this row)")
     Console(highlight=False, markup=False).print("\n".join(told), soft_wrap=True)

@@ -5,13 +5,30 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["print_json", "print_line", "say", "show", "typed_command"]
+__all__ = [
+    "pointing_at_quarantine",
+    "print_json",
+    "print_line",
+    "say",
+    "say_quarantined",
+    "show",
+    "show_datasets",
+    "show_fetched",
+    "show_ingested",
+    "show_metrics",
+    "show_run",
+    "typed_command",
+]
+
+COMPANIONS_SHOWN: Final = 5
 
 
 def show(title: str, summary: Mapping[str, Any], as_json: bool) -> None:
@@ -43,3 +60,95 @@ def say(text: str) -> None:
 def typed_command() -> str:
     """Return the command that was typed, for the record."""
     return shlex.join(["snflow", *sys.argv[1:]])
+
+
+def show_datasets(datasets: list[dict[str, Any]], as_json: bool) -> None:
+    """Print the public datasets, and how much of each is here."""
+    if as_json:
+        print_json({"datasets": datasets})
+        return
+    for found in datasets:
+        licence = f"; {found['licence']}" if found["licence"] else ""
+        print_line(f"{found['name']}: {found['title']}")
+        print_line(f"    {found['citation']}; doi:{found['doi']}{licence}")
+        print_line(f"    {found['volume']}; {found['n_present']} of {found['n_files']} files are in {found['folder']}")
+
+
+def show_fetched(summary: Mapping[str, Any], as_json: bool) -> None:
+    """Print where the files are, how they were checked, whom to cite, and last what to type next."""
+    if as_json:
+        print_json(summary)
+        return
+    for file in summary["files"]:
+        print_line(f"{file['path']}: {file['source']}, {file['size']:,} bytes; {file['check']}")
+    print_line(f"Please cite {summary['citation']}; doi:{summary['doi']}")
+    print_line(f"Next: {summary['next']}")
+
+
+def show_run(summary: Mapping[str, Any], as_json: bool) -> None:
+    """Print the outcome of a whole run."""
+    if as_json:
+        print_json(summary)
+        return
+    ingested, trained, classified = summary["ingest"], summary["train"], summary["classify"]
+    show_metrics(f"{summary['evaluate']['n_evaluated']} test objects that the networks never saw", summary["evaluate"])
+    say(
+        f"{ingested['n_files']} files: {ingested['n_ingested']} ingested, {ingested['n_unchanged']} unchanged, "
+        f"{ingested['n_quarantined']} quarantined. {classified['n_objects']} objects: {classified['status']}. "
+        f"{trained['split']['train'] + trained['split']['validation']} were learnt from."
+    )
+    say(f"Report: {summary['report']}")
+
+
+def show_ingested(store: Path, summary: Mapping[str, Any], as_json: bool) -> None:
+    """Print what became of every file, what was left alone, and how fast it went."""
+    if as_json:
+        print_json(summary)
+        return
+    names = summary["ignored"]
+    few = [*names[:COMPANIONS_SHOWN], *(["…"] if len(names) > COMPANIONS_SHOWN else [])]
+    show(f"Ingested into {store}", {**summary, "ignored": few}, as_json)
+    if names:
+        say(f"Companions that are no light curves, left alone: {summary['n_ignored']} ({', '.join(few)}).")
+    say(
+        f"{summary['n_files']:,} files, {summary['n_objects']:,} objects, {summary['n_epochs']:,} new measurements "
+        f"in {summary['seconds']:.1f} s: {summary['files_per_second']:,.0f} files/s."
+    )
+
+
+@contextmanager
+def pointing_at_quarantine(store: Path) -> Iterator[None]:
+    """Say where to look when too many files are bad, too."""
+    from pipeline.ingest.settings import TooManyBadFilesError
+
+    try:
+        yield
+    except TooManyBadFilesError as error:
+        say_quarantined(error.summary.to_dict(), store)
+        raise
+
+
+def say_quarantined(summary: Mapping[str, Any], store: Path) -> None:
+    """Say how much is in quarantine for which reasons, which overrides met no object, and where to look."""
+    table = summary["override"]
+    if table.get("n_unmatched"):
+        say(f"{table['n_unmatched']} of {table['n_rows']} SNIDs of {table['file']} are in none of the files")
+    counts = [f"{count} {kind}" for kind, count in summary["reasons"].items()]
+    if summary["n_conflicts"]:
+        counts.append(f"{summary['n_conflicts']} conflicts between files of one object")
+    if counts:
+        say(f"In quarantine: {', '.join(counts)}; see: snflow quarantine list --store {shlex.quote(str(store))}")
+
+
+def show_metrics(title: str, summary: Mapping[str, Any], as_json: bool = False) -> None:
+    """Print metrics with their bootstrap errors."""
+    if as_json:
+        print_json(summary)
+        return
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("±", justify="right")
+    for name, found in summary["metrics"].items():
+        table.add_row(name, f"{found['value']:.4f}", f"{found['std']:.4f}")
+    Console().print(table)

@@ -76,10 +76,11 @@ QUARANTINE_SCHEMA: Final = pa.schema(
     [
         pa.field("SOURCE", pa.string(), nullable=False),  # absolute path of the folder, archive or file
         pa.field("FILE", pa.string(), nullable=False),  # file inside it
-        pa.field("LINE", pa.int64()),  # 1-based, null where no single line is to blame
+        pa.field("LINE", pa.int64()),  # 1-based, of a table its row; null where no single line is to blame
         pa.field("SNID", pa.string()),
-        # "file": nothing was kept; "epoch": this measurement was left out; "conflict": files tell different things of
-        # one object, and the newest was believed (no bad file; SOURCE is empty: the catalogue knows the FILE alone)
+        # "file": nothing was kept (of a table: nothing after the damage); "object": this one of a table was left out;
+        # "epoch": this measurement was left out; "conflict": files tell different things of one object, and the newest
+        # was believed (no bad file; SOURCE is empty: the catalogue knows the FILE alone)
         pa.field("SCOPE", pa.string(), nullable=False),
         pa.field("REASON", pa.string(), nullable=False),
         pa.field("SOURCE_HASH", pa.string()),

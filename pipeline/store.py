@@ -21,6 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 
+from pipeline.files import write_atomically
+from pipeline.ingest.bundles import FinishedTable
+from pipeline.ingest.contents import STATED, Content, content_hashes
 from pipeline.ingest.duplicates import PART_SCHEMA, Shared, as_parts, compose
 from pipeline.ingest.inspection import quarantined_sources
 from pipeline.ingest.intake import Batch, Intake, StoredFile
@@ -45,6 +48,7 @@ __all__ = [
 
 FORMAT: Final = "snflow store"
 FORMAT_VERSION: Final = 1
+_FINISHED: Final = "tables.json"  # only spares reading; a store without it is whole
 _SCHEMAS: Final = {"light_curves": LIGHT_CURVE_SCHEMA, "truth": TRUTH_SCHEMA, "quarantine": QUARANTINE_SCHEMA}
 _PARTS: Final = "parts"
 """Table of what each file says of an object that several files have; made when the first such object is written."""
@@ -157,6 +161,18 @@ class Store:
         """List the files of the objects that several files have."""
         return self._files(_PARTS)
 
+    def finished_tables(self) -> dict[str, FinishedTable]:
+        """List the tables of many objects that are here whole, by name."""
+        try:
+            found = json.loads((self.path / _FINISHED).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return {name: FinishedTable(*values) for name, values in found.items()}
+
+    def content_hashes(self) -> dict[str, Content]:
+        """Hash all that is known of each object but the file it came from, by SNID."""
+        return content_hashes(self._read("light_curves", STATED), self._read("truth"))
+
     def write(self, batch: Batch) -> list[str]:
         """Write some objects with their truth and quarantine; the light curves last, as the point of no return.
 
@@ -171,6 +187,9 @@ class Store:
         if not updated.equals(update_quarantine(stored, [], [])):
             write_deltalake(self._table("quarantine"), updated, mode="overwrite")
         self._upsert("light_curves", batch.light_curves, batch.stored_snids)
+        if batch.finished:
+            tables = {**self.finished_tables(), **batch.finished}
+            write_atomically(self.path / _FINISHED, json.dumps(tables, indent=1) + "\n")
         return [entry["SNID"] for entry in batch.quarantine if entry["SCOPE"] == "conflict"]
 
     def _compose(self, batch: Batch) -> Batch:
@@ -303,13 +322,15 @@ def ingest(
     total = None if None in counts else sum(count or 0 for count in counts)
     stored = store.stored_files()
     shared = Shared(settings.duplicates, {item.snid: item.digest for item in stored}, store.stored_parts())
-    intake = Intake(stored, shared, read_override(settings.override))
+    intake = Intake(stored, shared, read_override(settings.override), store.content_hashes)
+    options = ReadOptions(settings.band_map, settings.bands, settings.columns)
+    finished = intake.still_finished(store.finished_tables())
+    reader = ChunkReader(options, settings.max_file_bytes, intake.known, finished)
 
     def write() -> None:
         batch = intake.take_batch()
         intake.note_conflicts(batch, store.write(batch))
 
-    reader = ChunkReader(ReadOptions(settings.band_map, settings.bands), settings.max_file_bytes, intake.known)
     for source in opened:
         intake.start(source)
         for chunk in read_chunks(source, reader, settings.workers or os.cpu_count() or 1):
@@ -323,7 +344,7 @@ def ingest(
     if not summary.n_files:
         message = f"no light curve in {', '.join(summary.sources)}: {summary.n_ignored} other files"
         raise NoLightCurvesError(message, summary)
-    if summary.n_quarantined > settings.max_bad_fraction * summary.n_files:
+    if summary.bad_fraction > settings.max_bad_fraction:
         raise TooManyBadFilesError(summary, settings.max_bad_fraction)
     return summary
 

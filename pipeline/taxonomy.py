@@ -7,6 +7,7 @@ from typing import Final, Literal
 __all__ = [
     "CLASSES",
     "CLASS_SETS",
+    "PLASTICC_CODES",
     "SIMULATION_TYPE_CODES",
     "SNANA_TYPE_CODES",
     "SUBCLASS_TO_CLASS",
@@ -52,6 +53,24 @@ As SuperNNova reads them by default (Möller and de Boissière 2020, arXiv:1901.
 SPCC. 22 and 23 are two sets of IIL templates, whereas 22 is IIP in the SPCC. A code with 100 added has the same meaning
 for an object without a spectrum.
 """
+
+PLASTICC_CODES: Final = {
+    90: "Ia",
+    67: "Ia-91bg",
+    52: "Iax",
+    42: "II",
+    62: "Ibc",
+    95: "SLSN-I",
+    15: "TDE",
+    64: "KN",
+    88: "AGN",
+    92: "RRL",
+    65: "M-dwarf",
+    16: "EB",
+    53: "Mira",
+    6: "microlensing",
+}
+"""Targets of PLAsTiCC (Kessler et al. 2019, arXiv:1903.11756, table 1); most are no class of ours."""
 
 ClassSet = Literal["ia", "types", "subtypes"]
 

@@ -81,13 +81,14 @@ def classify_catalogue(
     classifier = Classifier.load(model, settings)
     with as_store(source) as store:
         light_curves = choose_bands(store.light_curves(), settings)
-        n_quarantined = int((store.quarantine()["SCOPE"] == "file").sum())
+        scopes = store.quarantine()["SCOPE"].value_counts()
     notes = check_contract(with_redshift(light_curves, settings.redshift), classifier.checkpoint)
     predictions = classifier.classify(light_curves, progress)
     for path in outputs:
         write_predictions(predictions, path)
     seconds = time.perf_counter() - started
-    summary = summarise(predictions, notes, n_quarantined, seconds)
+    summary = summarise(predictions, notes, int(scopes.get("file", 0)), seconds)
+    summary["n_quarantined_objects"] = int(scopes.get("object", 0))
     configuration = {
         "source": str(source.absolute()),
         "model": str(model.absolute()),

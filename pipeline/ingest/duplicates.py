@@ -97,6 +97,15 @@ class Shared:
         """Whether an object is in several files."""
         return snid in self._members
 
+    @property
+    def takes_any(self) -> bool:
+        """Whether files may share an object, even if none did so before."""
+        return self._default != "quarantine"
+
+    def parts(self) -> list[Part]:
+        """List all parts."""
+        return [part for members in self._members.values() for part in members]
+
     def settled_parts(self) -> list[Part]:
         """List the parts of objects that are stored as they should be: they need not be read again."""
         return [part for snid in self._settled for part in self._members[snid]]
@@ -116,6 +125,11 @@ class Shared:
             for part in self._members.get(snid, [])
             if base_name(part.file) == name and file_digest(part.digest) == digest
         }
+
+    def meet_all(self, file: str, digest: str) -> None:
+        """Note that all parts of a table of many objects were met, unchanged."""
+        for snid in self._members:
+            self.meet(snid, file, digest)
 
     def join(self, file: Part, owner: Part | None, owner_was_met: bool) -> bool:
         """Make a file part of an object, in the place of its own earlier version; tell whether that changes anything.

@@ -13,7 +13,11 @@ import pyarrow.parquet as pq
 
 from pipeline.files import write_atomically
 from pipeline.ingest.archives import Member
+from pipeline.ingest.bundles import recognise_table
+from pipeline.ingest.packing import PackedError, is_packed, plain_name, unpack
 from pipeline.ingest.quarantine import kind_of
+from pipeline.ingest.readers import ReadOptions
+from pipeline.ingest.readers.base import plain_start
 from pipeline.ingest.reading import base_name
 from pipeline.ingest.settings import IngestSettings
 from pipeline.ingest.sources import Chosen, SingleFile, Source, SourceError, open_sources
@@ -67,9 +71,14 @@ def entries_of(entries: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def lines_around(source: str, file: str, line: int) -> list[tuple[int, str]] | None:
-    """Read the lines around one of a file, numbered from 1, control characters escaped; None if it cannot be read."""
+    """Read the lines around one of a file of text, numbered from 1, control characters escaped.
+
+    Returns:
+        None if the file cannot be read, or is a table, whose rows are no lines.
+    """
     data = _read(source, file)
-    lines = data.split(b"\n") if data is not None else []
+    is_table = data is not None and recognise_table(file, None, data, plain_start(data), ReadOptions()) is not None
+    lines = [] if data is None or is_table else data.split(b"\n")
     if not 1 <= line <= len(lines):
         return None
     first = max(line - LINES_AROUND, 1)
@@ -129,16 +138,26 @@ def _path(source: str, file: str) -> str:
 
 
 def _read(source: str, file: str) -> bytes | None:
-    """Read a file of a folder, an archive, or by its own path; None if it is not there."""
+    """Read a file of a folder, an archive, or by its own path, unpacked; None if it is not there."""
     try:
         opened = open_sources([Path(source)])[0] if source else None
     except SourceError:
         return None
     max_bytes = IngestSettings().max_file_bytes
     members: Iterable[Member] = opened.members(max_bytes) if opened else ()
-    member = next((member for member in members if member.name == file), None)
-    if member is None or member.path is None:
-        return member.data if member else None
+    member = next((member for member in members if file in (member.name, plain_name(member.name))), None)
+    data = member and _bytes_of(member, max_bytes)
+    if not data or not is_packed(data):
+        return data
+    try:
+        return unpack(data, max_bytes)
+    except PackedError:
+        return None
+
+
+def _bytes_of(member: Member, max_bytes: int) -> bytes | None:
+    if member.path is None or not os.path.isfile(member.path):
+        return member.data
     try:
         with open(member.path, "rb") as handle:
             return handle.read(max_bytes)

@@ -20,12 +20,12 @@ class FileRead(NamedTuple):
     """A file that was read in this run: its entries in the quarantine are now those of this run.
 
     Attributes:
-        source: folder or archive that it came from.
+        source: folder or archive that it came from; None for an object of a table whose file is named already.
         file: its name there.
         snid: the object that it gave, None when it was rejected.
     """
 
-    source: str
+    source: str | None
     file: str
     snid: str | None = None
 

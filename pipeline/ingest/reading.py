@@ -7,6 +7,8 @@ Which files are light curves:
   such a name that opens with a `KEY:` line but ends before its reader recognises it: all are quarantined;
 - a file packed by gzip, xz or bzip2 is what it unpacks to, under the name without the suffix;
 - an archive inside a folder or archive is opened, if its name says what it is, and quarantined inside that one;
+- a file that holds many objects (or describes them) is read together with its partner, after the files of one object
+  each that came with it, and from a folder whatever its size;
 - everything else (README, filter curves, lists) is a companion: left alone, counted and named in the summary;
 - a file given by its own path is never a companion.
 """
@@ -27,9 +29,22 @@ from typing import Final
 import pyarrow as pa
 
 from pipeline.ingest.archives import ARCHIVE_SUFFIXES, Member, is_archive
+from pipeline.ingest.bundles import (
+    FinishedTable,
+    Pairing,
+    TableMember,
+    TableRead,
+    fingerprint,
+    is_side_file,
+    missing_columns,
+    read_bundle,
+    recognise_table,
+    table_problem,
+)
 from pipeline.ingest.names import base_name
 from pipeline.ingest.packing import PackedError, is_packed, plain_name, unpack
-from pipeline.ingest.readers import READERS, ReadOptions, Rejection, SourceFile
+from pipeline.ingest.readers import READERS, Bundle, Reader, ReadOptions, Rejection, SourceFile
+from pipeline.ingest.readers.base import START_BYTES, plain_start
 from pipeline.ingest.sources import SingleFile, Source
 from pipeline.processes import ProcessPoolExecutor, end_with_parent
 from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
@@ -45,6 +60,8 @@ __all__ = [
     "read_chunks",
 ]
 
+TABLE_SUFFIXES: Final = (".csv", ".tsv", ".ecsv", ".vot", ".xml", ".parquet", ".arrow", ".feather", ".fits", ".fit")
+"""How names of tables of many objects end, in lower case."""
 LIGHT_CURVE_SUFFIXES: Final = ("", ".dat", ".txt", ".text", ".snana", ".lc")
 """How names of light-curve files end, in lower case."""
 
@@ -80,6 +97,10 @@ class ChunkRead:
     unchanged: list[Unchanged] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     opened: list[str] = field(default_factory=list)
+    tables: list[TableMember] = field(default_factory=list)
+    """Files of many objects, not yet read."""
+    table: TableRead | None = None
+    """Where the objects come from when they are a chunk of such a file."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +109,48 @@ class ChunkReader:
 
     Attributes:
         known: base name of the file by content hash.
+        finished: tables of many objects that the store has whole, by name.
     """
 
     options: ReadOptions = field(default_factory=ReadOptions)
     max_bytes: int = 64 << 20
     known: Mapping[str, str] = field(default_factory=dict)
+    finished: Mapping[str, FinishedTable] = field(default_factory=dict)
 
 
 def read_chunks(source: Source, reader: ChunkReader, workers: int) -> Iterator[ChunkRead]:
     """Read a source, chunk by chunk, in its own order whatever the number of worker processes."""
+    pairing = Pairing()
+    for chunk in _read_members(source, reader, workers):
+        yield replace(chunk, tables=[])
+        yield from _read_bundles(pairing.add(chunk.tables), reader)
+    if pairing.waiting:
+        wanted = [member for member in source.siblings(reader.max_bytes) if pairing.is_wanted(member.name)]
+        yield from _read_bundles(pairing.add(read_chunk(wanted, reader).tables), reader)
+    yield from _read_bundles(pairing.finish(), reader)
+    if pairing.waiting:
+        yield ChunkRead(rejections=pairing.rest())
+
+
+def _read_bundles(bundles: Iterable[tuple[str, Bundle, tuple[str, ...]]], reader: ChunkReader) -> Iterator[ChunkRead]:
+    """Read bundles one after the other, but not those that the store has whole."""
+    for form, bundle, names in bundles:
+        try:
+            digest = bundle.digest()
+        except OSError as error:
+            yield ChunkRead(rejections=[Rejection(name, f"cannot be opened: {error.strerror}") for name in names])
+            continue
+        mark = fingerprint(digest, reader.options)
+        finished = reader.finished.get(bundle.name)
+        if finished is not None and finished.fingerprint == mark:
+            yield ChunkRead(table=TableRead(names, bundle.name, digest, mark, True, finished))
+            continue
+        for result, is_last in read_bundle(form, bundle, digest, reader.options):
+            yield ChunkRead(*result, table=TableRead(names, bundle.name, digest, mark, is_last))
+
+
+def _read_members(source: Source, reader: ChunkReader, workers: int) -> Iterator[ChunkRead]:
+    """Read the files of one object each, and recognise those of many."""
     may_ignore = not isinstance(source, SingleFile)
     chunks = _chunks(source.members(reader.max_bytes))
     first = list(islice(chunks, _CHUNKS_FOR_A_POOL))
@@ -108,16 +162,16 @@ def read_chunks(source: Source, reader: ChunkReader, workers: int) -> Iterator[C
 def read_chunk(members: Sequence[Member], reader: ChunkReader, may_ignore: bool = True) -> ChunkRead:
     """Read the files of one chunk; packed files that fill the memory when unpacked, a few at a time."""
     result = ChunkRead()
-    to_read: dict[str, list[SourceFile]] = {}
+    to_read: dict[Reader, list[SourceFile]] = {}
     n_bytes = 0
     for member in members:
-        file = _load(member, reader.max_bytes, result)
+        file = _load(member, reader, result)
         if file is None:
             continue
         if reader.known.get(file.digest) == base_name(file.name):
             result.unchanged.append(Unchanged(file.name, file.digest))
             continue
-        _sort_by_format(file, to_read, result, may_ignore)
+        _sort_by_format(file, member, to_read, result, reader.options, may_ignore)
         n_bytes += len(file.data)
         if n_bytes >= CHUNK_BYTES:
             result = _read_files(to_read, result, reader.options)
@@ -125,9 +179,9 @@ def read_chunk(members: Sequence[Member], reader: ChunkReader, may_ignore: bool 
     return _read_files(to_read, result, reader.options)
 
 
-def _read_files(to_read: Mapping[str, Sequence[SourceFile]], result: ChunkRead, options: ReadOptions) -> ChunkRead:
+def _read_files(to_read: Mapping[Reader, Sequence[SourceFile]], result: ChunkRead, options: ReadOptions) -> ChunkRead:
     """Give files to the readers of their formats, and add what comes of them."""
-    parts = [READERS[name].read(files, options) for name, files in to_read.items()]
+    parts = [single.read(files, options) for single, files in to_read.items()]
     return replace(
         result,
         light_curves=pa.concat_tables([result.light_curves, *(part.light_curves for part in parts)]),
@@ -164,24 +218,28 @@ def _size(member: Member) -> int:
         return 0
 
 
-def _load(member: Member, max_bytes: int, result: ChunkRead) -> SourceFile | None:
-    """Return a file with its plain bytes; None if there are none, which is noted in `result`."""
+def _load(member: Member, reader: ChunkReader, result: ChunkRead) -> SourceFile | None:
+    """Return a file with its plain bytes; None if there are none, or too many, which is noted in `result`."""
     if member.path is None and member.data is None and member.problem is None:
         result.opened.append(member.name)
         return None
-    data, problem = _bytes_of(member, max_bytes)
-    if data is None:
-        result.rejections.append(Rejection(member.name, problem))
-        return None
-    if not is_packed(data):
+    data, problem = _bytes_of(member, reader.max_bytes)
+    if data is not None and not is_packed(data):
         return SourceFile(member.name, data, content_hash(data))
-    try:
-        plain = unpack(data, max_bytes)
-    except PackedError as error:
-        result.rejections.append(Rejection(member.name, str(error), digest=content_hash(data)))
-        return None
-    result.opened.append(member.name)
-    return SourceFile(plain_name(member.name), plain, content_hash(plain))
+    if data is not None:
+        try:
+            plain = unpack(data, reader.max_bytes)
+        except PackedError as error:
+            problem = str(error)
+        else:
+            result.opened.append(member.name)
+            return SourceFile(plain_name(member.name), plain, content_hash(plain))
+    table = _table_on_disk(member, reader.options)
+    if table is None:
+        result.rejections.append(Rejection(member.name, problem, digest=content_hash(data) if data else None))
+    else:
+        result.tables.append(table)
+    return None
 
 
 def _bytes_of(member: Member, max_bytes: int) -> tuple[bytes | None, str]:
@@ -211,20 +269,45 @@ def _kind(mode: int) -> str:
     return "pipe" if stat.S_ISFIFO(mode) else "device"
 
 
+def _table_on_disk(member: Member, options: ReadOptions) -> TableMember | None:
+    """Recognise a file that is not to be held in memory as a table of many objects, None when it is none."""
+    if member.path is None or not os.path.isfile(member.path):
+        return None
+    try:
+        with open(member.path, "rb") as handle:
+            start = plain_start(handle.read(START_BYTES))
+    except OSError:
+        return None
+    return recognise_table(plain_name(member.name), member.path, None, start, options)
+
+
 def _sort_by_format(
-    file: SourceFile, to_read: dict[str, list[SourceFile]], result: ChunkRead, may_ignore: bool
+    file: SourceFile,
+    member: Member,
+    to_read: dict[Reader, list[SourceFile]],
+    result: ChunkRead,
+    options: ReadOptions,
+    may_ignore: bool,
 ) -> None:
-    """Hand a file to the reader that recognises it, else reject or ignore it."""
+    """Hand a file to the reader that recognises it, note it as a table, else reject or ignore it."""
     is_binary = b"\0" in file.data
-    for name, reader in READERS.items():
-        if not is_binary and reader.recognises(file.data):
-            to_read.setdefault(name, []).append(file)
+    for reader in READERS.values():
+        if isinstance(reader, Reader) and not is_binary and reader.recognises(file.data):
+            to_read.setdefault(reader, []).append(file)
             return
+    if may_ignore and is_side_file(file.name):
+        result.ignored.append(file.name)
+        return
+    table = recognise_table(file.name, member.path, file.data, file.data[:START_BYTES], options)
+    if table is not None:
+        result.tables.append(table)
+        return
     problem = _problem(file, is_binary)
     if may_ignore and problem is None:
         result.ignored.append(file.name)
     else:
-        reason = problem or f"unknown format: none of {', '.join(READERS)} recognises its content"
+        reason = problem or missing_columns(file.name, file.data, options)
+        reason = reason or f"unknown format: none of {', '.join(READERS)} recognises its content"
         result.rejections.append(Rejection(file.name, reason, digest=file.digest))
 
 
@@ -233,6 +316,8 @@ def _problem(file: SourceFile, is_binary: bool) -> str | None:
     name = base_name(plain_name(file.name)).lower()
     if is_packed(file.data):
         return "packed twice: a packed file inside a packed file is not opened"
+    if name.endswith(TABLE_SUFFIXES):
+        return table_problem(name, file.data)
     if name.endswith(ARCHIVE_SUFFIXES) or (is_binary and is_archive(file.data) and _has_light_curve_name(name)):
         return "archive: a file whose name does not say so is opened only as a source of its own"
     if not _has_light_curve_name(name):

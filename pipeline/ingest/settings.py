@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.ingest.duplicates import DuplicatePolicy
+from pipeline.ingest.readers.column_names import COLUMNS
 from pipeline.settings import FrozenConfig
 
 __all__ = ["IngestSettings", "IngestSummary", "TooManyBadFilesError"]
@@ -21,10 +22,12 @@ class IngestSettings(FrozenConfig):
     """Names of bands in the files, and ours: `{"DES-g": "g"}`; others keep their name."""
     bands: tuple[str, ...] | None = None
     """Bands that may occur, after the band map; None: those that a file's own header announces."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Our names of columns and those of a table of many objects: `{"MJD": "time"}`; readers.column_names has ours."""
     max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
     """Share of files that may be quarantined before the run as a whole counts as failed."""
     max_file_bytes: int = Field(default=64 << 20, gt=0)
-    """Size of a single light-curve file, at most [bytes]; a larger one is quarantined unread."""
+    """Size of a file of one light curve, or of any in an archive, at most [bytes]; else it is quarantined unread."""
     workers: int = Field(default=0, ge=0)
     """Processes that read; 0: one per core."""
     objects_per_commit: int = Field(default=20_000, gt=0)
@@ -34,6 +37,14 @@ class IngestSettings(FrozenConfig):
     duplicates: DuplicatePolicy = "quarantine"
     """Files with one SNID: the later is quarantined, the newest wins, or their measurements are merged."""
 
+    @field_validator("columns")
+    @classmethod
+    def _are_known(cls, columns: dict[str, str]) -> dict[str, str]:
+        unknown = sorted(set(columns) - set(COLUMNS))
+        if unknown:
+            raise ValueError(f"no column {', '.join(unknown)}; those that can be named are {', '.join(COLUMNS)}")
+        return columns
+
 
 @dataclass(frozen=True)
 class IngestSummary:
@@ -41,13 +52,18 @@ class IngestSummary:
 
     Attributes:
         sources: folders, archives and files, as given.
-        n_files: light-curve files met, damaged archives included.
-        n_ingested: objects written, new or changed, and files that became part of one.
+        n_files: light-curve files met, damaged archives included; a HEAD and its PHOT are two.
+        n_ingested: files of which something was written, new or changed, alone or as part of an object of several.
         n_unchanged: files whose content the store already had.
-        n_quarantined: files of which nothing was kept.
+        n_quarantined: files of which nothing was kept, and tables of many objects that end in damage.
         n_ignored: companion files, named in `ignored`.
         n_epochs: measurements written.
         n_epochs_dropped: bad measurements left out of objects that were written.
+        n_objects: objects met, n_objects_ingested + n_objects_unchanged + n_objects_quarantined; a file of one object
+            counts as one, a table that is quarantined whole as none, for nobody knows how many it had.
+        n_objects_ingested: written, new or changed.
+        n_objects_unchanged: that the store already had.
+        n_objects_quarantined: not kept: files of one object, and single objects of tables.
         reasons: kinds of reason in the quarantine of this run, and how often each occurred.
         ignored: names of the companion files, of the first thousand.
         n_conflicts: entries of scope "conflict": what files with one SNID contradict each other in; no bad files.
@@ -64,6 +80,10 @@ class IngestSummary:
     n_ignored: int = 0
     n_epochs: int = 0
     n_epochs_dropped: int = 0
+    n_objects: int = 0
+    n_objects_ingested: int = 0
+    n_objects_unchanged: int = 0
+    n_objects_quarantined: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     n_conflicts: int = 0
@@ -76,6 +96,12 @@ class IngestSummary:
         """Files met [1/s of wall time], companions included."""
         return (self.n_files + self.n_ignored) / self.seconds if self.seconds > 0 else 0.0
 
+    @property
+    def bad_fraction(self) -> float:
+        """Return the share of files, or of objects where that is larger, that were quarantined."""
+        pairs = ((self.n_quarantined, self.n_files), (self.n_objects_quarantined, self.n_objects))
+        return max(bad / total if total else 0.0 for bad, total in pairs)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {**asdict(self), "files_per_second": self.files_per_second}
@@ -86,8 +112,10 @@ class TooManyBadFilesError(ValueError):
 
     def __init__(self, summary: IngestSummary, max_bad_fraction: float) -> None:
         reasons = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.reasons.items()))
+        bad = summary.n_objects_quarantined
+        objects = f" ({bad} of {summary.n_objects} objects)" if summary.n_objects != summary.n_files else ""
         super().__init__(
-            f"{summary.n_quarantined} of {summary.n_files} files were quarantined, more than the allowed fraction "
-            f"{max_bad_fraction:g}: {reasons}; the good ones are in the store"
+            f"{summary.n_quarantined} of {summary.n_files} files were quarantined{objects}, more than the allowed "
+            f"fraction {max_bad_fraction:g}: {reasons}; the good ones are in the store"
         )
         self.summary = summary

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.ingest.archives import Member, archive_members, is_archive, is_archive_name
 from pipeline.ingest.names import printable
-from pipeline.ingest.packing import UNREADABLE, open_packed
+from pipeline.ingest.packing import UNREADABLE, open_packed, plain_name
 
 __all__ = ["Archive", "Chosen", "Folder", "NoLightCurvesError", "SingleFile", "Source", "SourceError", "open_sources"]
 
@@ -47,6 +47,10 @@ class Source(ABC):
         Archives in a folder or archive are opened, once. A damaged archive yields what is readable, and then itself
         with its problem.
         """
+
+    def siblings(self, max_bytes: int) -> Iterator[Member]:
+        """Yield files that are not of this source, but may be the other halves of some that are."""
+        return iter(())
 
 
 def open_sources(paths: Sequence[Path | Source]) -> list[Source]:
@@ -88,6 +92,9 @@ def _open_source(path: Path) -> Source:
     if not path.is_file():
         what = "neither a plain file nor a folder" if path.exists() else "no such file or folder"
         raise SourceError(f"{path}: {what}")
+    if path.name.endswith(".LIST"):
+        files = _listed(path)
+        return Folder(str(path.parent), len(files), tuple(files))
     return Archive(str(path)) if is_archive_name(path.name) or _holds_archive(path) else SingleFile(str(path), 1)
 
 
@@ -102,6 +109,25 @@ def _holds_archive(path: Path) -> bool:
             return is_archive(open_packed(raw).read(512))
     except UNREADABLE:
         return False
+
+
+def _listed(path: Path) -> list[str]:
+    """Return the files that a SNANA `.LIST` names, HEAD files with their PHOT, packed or not.
+
+    Raises:
+        SourceError: if it names none.
+    """
+    words = [line.split()[0] for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.split()]
+    heads = [_packed_or_not(path.parent, word) for word in words]
+    phots = [_packed_or_not(path.parent, word.replace("_HEAD.", "_PHOT.")) for word in words if "_HEAD." in word]
+    if not heads:
+        raise SourceError(f"{path}: the list is empty")
+    return sorted({*heads, *phots})
+
+
+def _packed_or_not(folder: Path, name: str) -> str:
+    is_packed = not (folder / name).exists() and (folder / f"{name}.gz").exists()
+    return f"{name}.gz" if is_packed else name
 
 
 def _walk(folder: Path) -> list[str]:
@@ -143,6 +169,14 @@ class SingleFile(Source):
         """Yield the file."""
         yield Member(printable(os.path.basename(self.path)), path=self.path)
 
+    def siblings(self, max_bytes: int) -> Iterator[Member]:
+        """Yield the other files of its folder."""
+        folder = os.path.dirname(self.path)
+        for entry in sorted(os.listdir(folder)):
+            path = os.path.join(folder, entry)
+            if path != self.path and os.path.isfile(path):
+                yield Member(printable(entry), path=path)
+
 
 @dataclass(frozen=True)
 class Archive(Source):
@@ -159,7 +193,7 @@ class Chosen(Source):
 
     Attributes:
         source: the other.
-        files: their names there.
+        files: their names there, without the suffix of what is packed.
         found: those that were there, once `members` was gone through.
     """
 
@@ -176,6 +210,13 @@ class Chosen(Source):
         """Yield the chosen files, in the order of the source."""
         own_name = os.path.basename(self.source.name)
         for member in self.source.members(max_bytes):
-            if member.name in self.files or (member.name == own_name and member.problem):
-                self.found.add(member.name)
+            if self._has(member) or (member.name == own_name and member.problem):
+                self.found.update((member.name, plain_name(member.name)))
                 yield member
+
+    def siblings(self, max_bytes: int) -> Iterator[Member]:
+        """Yield the files that were not chosen."""
+        return (member for member in self.source.members(max_bytes) if not self._has(member))
+
+    def _has(self, member: Member) -> bool:
+        return member.name in self.files or plain_name(member.name) in self.files

@@ -47,9 +47,12 @@ METRIC_NAMES: Final = {
 }
 INGEST_NAMES: Final = {
     "n_files": "light-curve files met",
-    "n_ingested": "light curves ingested",
-    "n_unchanged": "unchanged since the last time",
-    "n_quarantined": "quarantined",
+    "n_ingested": "files ingested",
+    "n_unchanged": "files unchanged since the last time",
+    "n_quarantined": "files quarantined",
+    "n_objects_ingested": "objects ingested",
+    "n_objects_unchanged": "objects unchanged since the last time",
+    "n_objects_quarantined": "objects quarantined",
     "n_ignored": "companion files, ignored",
     "n_epochs": "measurements kept",
     "n_epochs_dropped": "measurements left out",

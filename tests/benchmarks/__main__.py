@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.provenance import versions
-from tests.benchmarks import classifying, reading
+from tests.benchmarks import classifying, reading, tables
 from tests.real_data import find_real_data
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     for name in ("what", "rate", "unit", "note"):
         table.add_column(name, justify="right" if name == "rate" else "left")
     with TemporaryDirectory(prefix="snflow-bench-") as scratch:
-        for module in (reading, classifying):
+        for module in (reading, tables, classifying):
             for row in module.run(data, Path(scratch)):
                 table.add_row(row.name, f"{row.value:,.0f}", row.unit, row.note)
     console.print(table)

@@ -104,6 +104,13 @@ sys.exit("prefect" in sys.modules)
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
+def test_a_column_map_names_columns_that_exist(tmp_path: Path) -> None:
+    (tmp_path / "night.csv").write_text("who,time,filter,f,df\n1,2,g,3,1\n")
+    words = ("ingest", tmp_path / "night.csv", "--store", tmp_path / "store")
+    assert "expected --column OURS=THEIRS, came 'MJD'" in invoke(*words, "--column", "MJD", code=2)
+    assert "no column FLUX" in invoke(*words, "--column", "FLUX=f", code=2)
+
+
 @pytest.fixture(scope="module")
 def survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("survey") / "simulated"
@@ -117,6 +124,15 @@ def run(survey: Path, prefect_server: None, tmp_path_factory: pytest.TempPathFac
     out = tmp_path_factory.mktemp("run") / "whole"
     invoke("run", survey, "--experiment", "demo", "--out", out, *QUICK)
     return out
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_table_of_ones_own_is_ingested_by_its_column_map(tmp_path: Path) -> None:
+    (tmp_path / "night.csv").write_text("who,time,filter,f,df\n1,2,g,3,1\n")
+    names = {"SNID": "who", "MJD": "time", "BAND": "filter", "FLUXCAL": "f", "FLUXCALERR": "df"}
+    columns = [word for ours, theirs in names.items() for word in ("--column", f"{ours}={theirs}")]
+    told = invoke("ingest", tmp_path / "night.csv", "--store", tmp_path / "store", *columns, "--json")
+    assert json.loads(told[told.index("{") :])["n_objects_ingested"] == 1
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from pipeline.schema import EPOCH_FIELDS, LIGHT_CURVE_SCHEMA, OBJECT_FIELDS, TRUTH_SCHEMA, photometry_hashes
 
-__all__ = ["Epochs", "ObjectRow", "light_curve_table", "truth_table"]
+__all__ = ["HEADER_NAMES", "Epochs", "ObjectRow", "light_curve_columns", "light_curve_table", "truth_table"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-_HEADER_NAMES: Final = tuple(field.name for field in OBJECT_FIELDS[:9])
+HEADER_NAMES: Final = tuple(field.name for field in OBJECT_FIELDS[:9])
 
 
 class ObjectRow(NamedTuple):
@@ -84,10 +84,26 @@ def light_curve_table(objects: Sequence[ObjectRow], parts: Sequence[Epochs]) -> 
     """
     if not objects:
         return LIGHT_CURVE_SCHEMA.empty_table()
-    epochs = Epochs.join(parts)
+    header = pd.DataFrame.from_records([row.observed for row in objects], columns=HEADER_NAMES)
+    columns = [
+        pa.array([row.detection_mjd for row in objects], pa.float64(), from_pandas=True),
+        pa.array([row.source for row in objects], pa.string()),
+        pa.array([row.digest for row in objects], pa.string()),
+    ]
+    return light_curve_columns(header, columns, Epochs.join(parts))
+
+
+def light_curve_columns(header: pd.DataFrame, further: Sequence[pa.Array], epochs: Epochs) -> pa.Table:
+    """Build LIGHT_CURVE_SCHEMA from columns.
+
+    Args:
+        header: HEADER_NAMES, one row per object.
+        further: DETECTION_MJD, SOURCE and SOURCE_HASH of the same objects.
+        epochs: their measurements, in any order.
+    """
     names, codes = _codes(epochs.band)
     order = _time_order(epochs, codes)
-    counts = np.bincount(epochs.owner, minlength=len(objects))
+    counts = np.bincount(epochs.owner, minlength=len(header))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     frame = pd.DataFrame(
         {
@@ -96,15 +112,12 @@ def light_curve_table(objects: Sequence[ObjectRow], parts: Sequence[Epochs]) -> 
             "FLUXCAL": epochs.fluxcal[order],
             "FLUXCALERR": epochs.fluxcal_err[order],
             "PHOTFLAG": epochs.flag[order],
-        }
+        },
+        copy=False,
     )
-    header = pd.DataFrame.from_records([row.observed for row in objects], columns=_HEADER_NAMES)
     hashes = photometry_hashes(header, frame, offsets)
     columns = [pa.array(header[field.name], field.type, from_pandas=True) for field in OBJECT_FIELDS[:9]]
-    columns.append(pa.array([row.detection_mjd for row in objects], pa.float64(), from_pandas=True))
-    columns.append(pa.array([row.source for row in objects], pa.string()))
-    columns.append(pa.array([row.digest for row in objects], pa.string()))
-    columns.append(pa.array(hashes, pa.string()))
+    columns += [*further, pa.array(hashes, pa.string())]
     return pa.Table.from_arrays([*columns, *_lists(frame, names, codes[order], offsets)], schema=LIGHT_CURVE_SCHEMA)
 
 

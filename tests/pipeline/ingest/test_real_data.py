@@ -111,3 +111,32 @@ def test_spcc_photometry_agrees_with_sncosmo(spcc_samples: dict[str, bytes], tmp
 def test_snls_photometry_agrees_with_sncosmo(shared_data: Path, tmp_path: Path):
     for path in sorted((shared_data / "snls").glob("*.dat"))[:8]:
         check_against_sncosmo(path.read_bytes(), tmp_path / path.name)
+
+
+def test_the_objects_of_a_snana_fits_pair_are_those_that_sncosmo_reads(shared_data: Path, tmp_path: Path):
+    head, phot = sorted((shared_data / "snana_fits").glob("*.gz"))
+    summary = ingest([shared_data / "snana_fits"], Store.create(tmp_path / "store"))
+    assert (summary.n_files, summary.n_objects_ingested, summary.n_epochs) == (2, 620, 41_990)
+    assert (summary.n_quarantined, summary.n_epochs_dropped) == (0, 0)
+    store = Store.open(tmp_path / "store")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = sncosmo.read_snana_fits(str(head), str(phot))
+    assert len(theirs) == 620
+    for table in theirs[::20]:
+        ours = store.light_curves([table.meta["SNID"].decode()])
+        frame = table.to_pandas().sort_values(["MJD", "BAND"], kind="stable")
+        epochs = ours.epochs.astype({"BAND": "str"}).sort_values(["MJD", "BAND"], kind="stable")
+        for name in ("MJD", "FLUXCAL", "FLUXCALERR"):
+            np.testing.assert_array_equal(epochs[name], frame[name])
+        assert ours.objects["SPECZ"][0] == pytest.approx(table.meta["HOSTGAL_SPECZ"])
+    assert store.truth().table["CLASS"].eq("Ia").all()
+
+
+def test_the_csv_tables_of_other_classifiers_are_read(shared_data: Path, tmp_path: Path):
+    store = Store.create(tmp_path / "store")
+    summary = ingest([shared_data / "csv"], store)
+    assert (summary.n_files, summary.n_objects_ingested, summary.n_epochs) == (3, 4, 512)
+    assert store.light_curves(["1186139"]).objects["SPECZ"][0] == pytest.approx(0.44326216)
+    assert store.truth().select(["1186139"]).table["CLASS"][0] == "Ia"
+    assert store.light_curves(["229855"]).bands == tuple(sorted("ugrizy"))

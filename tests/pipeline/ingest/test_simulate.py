@@ -15,7 +15,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
 from pipeline.ingest import simulate
-from pipeline.ingest.readers import READERS, ReadOptions, SourceFile
+from pipeline.ingest.readers import ReadOptions, SourceFile
+from pipeline.ingest.readers.snana_text import read
 from pipeline.ingest.simulate import SURVEY, SimulationSettings, SimulationSummary, simulate_survey
 from pipeline.ingest.supernovae import BAND_EDGES, POPULATIONS, bandpass, distance_modulus, observe
 from pipeline.taxonomy import SNANA_TYPE_CODES, class_of
@@ -127,7 +128,7 @@ def test_sncosmo_reads_the_photometry_that_was_written(tmp_path, survey):
 
 def test_our_reader_rejects_nothing_and_finds_the_truth_that_was_written(survey):
     files = [SourceFile(f"{n}.DAT", text.encode(), str(n)) for n, text in enumerate(survey.texts)]
-    result = READERS["snana_text"].read(files, ReadOptions())
+    result = read(files, ReadOptions())
     objects, truth = result.light_curves.to_pandas(), result.truth.to_pandas()
     assert not result.rejections
     assert truth["SUBCLASS"].tolist() == survey.headers["subclass"].tolist()

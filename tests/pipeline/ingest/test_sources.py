@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.ingest import reading
+from pipeline.ingest.readers import READERS
 from pipeline.ingest.reading import ChunkReader, read_chunks
 from pipeline.ingest.sources import open_sources
 from pipeline.store import IngestSettings, IngestSummary, SourceError, Store, ingest
@@ -84,7 +85,9 @@ def test_a_single_file_is_a_source(survey: Path, tmp_path: Path):
 def test_a_single_file_is_never_taken_for_a_companion(survey: Path, tmp_path: Path):
     summary = ingest_into(tmp_path / "store", survey / "README")
     assert (summary.n_quarantined, summary.n_ignored) == (1, 0)
-    assert reasons(tmp_path / "store") == {"README": "unknown format: none of snana_text recognises its content"}
+    assert reasons(tmp_path / "store") == {
+        "README": f"unknown format: none of {', '.join(READERS)} recognises its content"
+    }
 
 
 def test_a_missing_path_is_refused_before_anything_is_read(survey: Path, tmp_path: Path):

@@ -1,0 +1,77 @@
+"""ECSV and VOTable, by astropy: one row per measurement, columns as in a CSV table.
+
+A VOTable's first table is read. Units are not converted: FLUXCAL is at ZP 27.5 or at the row's ZP_FLUXCAL.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.ingest.readers.base import Bundle, Part, ReadOptions, ReadResult, TableError, TableFile
+from pipeline.ingest.readers.long_tables import LongTable, stream_long
+from pipeline.ingest.readers.many_objects import Origin
+
+__all__ = ["ecsv_part", "stream_ecsv", "stream_votable", "votable_part"]
+
+_DAMAGE: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, Warning)
+"""What astropy raises for a file that is not what it says it is."""
+
+
+def ecsv_part(start: bytes, options: ReadOptions) -> Part | None:
+    """Tell ECSV by its first line."""
+    return Part("table") if start.startswith(b"# %ECSV") else None
+
+
+def votable_part(start: bytes, options: ReadOptions) -> Part | None:
+    """Tell a VOTable by the element that opens it."""
+    return Part("table") if start.lstrip().startswith(b"<") and b"<VOTABLE" in start[:4096] else None
+
+
+def stream_ecsv(bundle: Bundle, digest: str, options: ReadOptions) -> Iterator[ReadResult]:
+    """Yield the objects in the order of the rows; the file is read whole."""
+    return _stream("ascii.ecsv", bundle, digest, options)
+
+
+def stream_votable(bundle: Bundle, digest: str, options: ReadOptions) -> Iterator[ReadResult]:
+    """Yield the objects in the order of the rows; the file is read whole."""
+    return _stream("votable", bundle, digest, options)
+
+
+def _stream(form: str, bundle: Bundle, digest: str, options: ReadOptions) -> Iterator[ReadResult]:
+    table = _load(form, bundle.rows)
+    long_table = LongTable(table.column_names, lambda columns: [table.select(columns)], 0)
+    return stream_long(long_table, None, Origin(bundle.name, digest), options)
+
+
+def _load(form: str, file: TableFile) -> pa.Table:
+    """Read one table whole.
+
+    Raises:
+        TableError: if astropy cannot.
+    """
+    from astropy.table import Table
+
+    with file.open() as handle, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            table = Table.read(handle, format=form)
+        except _DAMAGE as error:
+            raise TableError(f"damaged: {form} cannot be read ({' '.join(str(error).split())[:200]})") from None
+    return pa.table({name: _column(table[name]) for name in table.colnames if table[name].ndim == 1})
+
+
+def _column(column: Any) -> pa.Array:
+    values, mask = np.ma.getdata(column), np.ma.getmaskarray(column)
+    if values.dtype.kind in "fiub":
+        return pa.array(np.asarray(values).astype(values.dtype.newbyteorder("=")), mask=np.asarray(mask))
+    words = [None if gone else _text(value) for value, gone in zip(values, mask, strict=True)]
+    return pa.array(words, pa.string())
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

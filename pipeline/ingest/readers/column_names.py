@@ -1,0 +1,88 @@
+"""Which columns of a table of measurements mean what: by convention (SNANA, PLAsTiCC), or as the user says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pipeline.ingest.readers.base import ReadOptions, TableError
+from pipeline.ingest.readers.header_columns import HEADER_ALIASES
+
+__all__ = [
+    "COLUMNS",
+    "WANTED",
+    "columns_to_read",
+    "describes_objects",
+    "find_columns",
+    "holds_measurements",
+    "snid_column",
+]
+
+WANTED: Final = ("SNID", "MJD", "BAND", "FLUXCAL", "FLUXCALERR")
+"""Columns that a table of measurements must have."""
+COLUMNS: Final = (*WANTED, "PHOTFLAG", "ZP_FLUXCAL", *HEADER_ALIASES)
+"""Names of ours that a column map may use; ZP_FLUXCAL is the zeropoint of a row's fluxes [mag]."""
+
+_SNANA: Final = {name: (name,) for name in (*WANTED, "PHOTFLAG", "ZP_FLUXCAL")} | {"BAND": ("BAND", "FLT")}
+_PLASTICC: Final = {
+    "SNID": ("object_id",),
+    "MJD": ("mjd",),
+    "BAND": ("passband",),
+    "FLUXCAL": ("flux",),
+    "FLUXCALERR": ("flux_err",),
+    "DETECTED": ("detected_bool", "detected"),
+}
+
+
+def find_columns(names: Sequence[str], options: ReadOptions) -> dict[str, str]:
+    """Return the file's name for each of ours that is there.
+
+    >>> find_columns(["object_id", "mjd", "passband", "flux", "flux_err"], ReadOptions())["FLUXCAL"]
+    'flux'
+
+    Raises:
+        TableError: if a wanted column is missing.
+    """
+    found = _present(names, options)
+    missing = [f"{name} ({options.columns[name]})" if name in options.columns else name for name in WANTED]
+    missing = [shown for name, shown in zip(WANTED, missing, strict=True) if name not in found]
+    if missing:
+        raise TableError(f"missing columns: {', '.join(missing)}; came {', '.join(names)}; name them by --column")
+    return found
+
+
+def holds_measurements(names: Sequence[str], options: ReadOptions) -> bool:
+    """Tell a table of light curves, perhaps an incomplete one: it has a flux, and a time or a band."""
+    found = _present(names, options)
+    return "FLUXCAL" in found and ("MJD" in found or "BAND" in found)
+
+
+def describes_objects(names: Sequence[str], options: ReadOptions) -> bool:
+    """Tell a table with one row per object: it names objects and says something of them, but has no fluxes."""
+    known = {alias for aliases in HEADER_ALIASES.values() for alias in aliases}
+    has_fluxes = holds_measurements(names, options)
+    return not has_fluxes and snid_column(names, options) is not None and bool(known & {name.upper() for name in names})
+
+
+def snid_column(names: Sequence[str], options: ReadOptions) -> str | None:
+    """Return the file's name of the column that names objects, None without one."""
+    return _present(names, options).get("SNID")
+
+
+def _present(names: Sequence[str], options: ReadOptions) -> dict[str, str]:
+    by_name = {name.upper(): name for name in names}
+    vocabulary = _PLASTICC if "object_id" in names and "SNID" not in by_name else _SNANA
+    wanted = {ours: vocabulary.get(ours, ()) for ours in (*_SNANA, "DETECTED")}
+    wanted |= {ours: (theirs,) for ours, theirs in options.columns.items() if ours in wanted}
+    found = {
+        ours: [by_name[name.upper()] for name in theirs if name.upper() in by_name] for ours, theirs in wanted.items()
+    }
+    return {ours: theirs[0] for ours, theirs in found.items() if theirs}
+
+
+def columns_to_read(names: Sequence[str], found: dict[str, str], options: ReadOptions) -> list[str]:
+    """List the measurements' columns, and those that describe the object on each row."""
+    known = {alias for aliases in HEADER_ALIASES.values() for alias in aliases}
+    known |= {theirs.upper() for theirs in options.columns.values()}
+    taken = set(found.values())
+    return [*found.values(), *(name for name in names if name.upper() in known and name not in taken)]

@@ -1,0 +1,221 @@
+"""Parquet and Arrow: one row per measurement, or one row per object with its measurements in lists.
+
+Lists may stand in columns of their own (as in our store), in one struct of lists (nested-pandas) or in one list of
+structs. Where their type is float64, lists that are sound and in time order are handed on without being copied.
+Parquet is read row group by row group, Arrow IPC batch by batch from a memory map. Of a HATS catalogue (a folder of
+Parquet) each partition is a table; its side files are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.ingest.readers.base import Bundle, Part, ReadOptions, ReadResult, TableError, TableFile, one_array
+from pipeline.ingest.readers.column_names import columns_to_read, find_columns, holds_measurements
+from pipeline.ingest.readers.header_columns import Found, observed_columns, told_columns
+from pipeline.ingest.readers.long_tables import LongTable, epochs_of, stream_long, text_of
+from pipeline.ingest.readers.many_objects import Described, Origin, read_objects, repeated_snids, split_evenly
+
+__all__ = ["arrow_part", "parquet_part", "stream_arrow", "stream_parquet"]
+
+_PARQUET: Final = b"PAR1"
+_ARROW_FILE: Final = b"ARROW1"
+_ARROW_STREAM: Final = b"\xff\xff\xff\xff"
+_LONG_ROWS: Final = 1_000_000
+_LIST_ROWS: Final = 5_000
+
+Bools = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
+Batches = Callable[[list[str] | None, int], Iterator[pa.Table]]
+
+
+def parquet_part(start: bytes, options: ReadOptions) -> Part | None:
+    """Tell Parquet by its mark; what is in it stands at its end."""
+    return Part("table") if start.startswith(_PARQUET) else None
+
+
+def arrow_part(start: bytes, options: ReadOptions) -> Part | None:
+    """Tell Arrow IPC, as file (also Feather) or stream, by its mark."""
+    return Part("table") if start.startswith((_ARROW_FILE, _ARROW_STREAM)) else None
+
+
+def stream_parquet(bundle: Bundle, digest: str, options: ReadOptions) -> Iterator[ReadResult]:
+    """Yield the objects in the order of the rows."""
+    with _mapped(bundle.rows) as source, pq.ParquetFile(source) as file:
+
+        def batches(columns: list[str] | None, n_rows: int) -> Iterator[pa.Table]:
+            for batch in file.iter_batches(n_rows, columns=columns, use_threads=False):
+                batch.validate(full=True)  # names may be no UTF-8
+                yield pa.Table.from_batches([batch])
+
+        yield from _stream(file.schema_arrow, batches, bundle, digest, options)
+
+
+def stream_arrow(bundle: Bundle, digest: str, options: ReadOptions) -> Iterator[ReadResult]:
+    """Yield the objects in the order of the rows."""
+    with _mapped(bundle.rows) as source:
+        schema = _open_arrow(source)[0]
+        yield from _stream(schema, partial(_arrow_batches, source), bundle, digest, options)
+
+
+@contextmanager
+def _mapped(file: TableFile) -> Iterator[pa.NativeFile]:
+    """Map a file on disk into memory; unpack one that is packed."""
+    if file.is_packed:
+        with file.open() as handle:
+            yield pa.BufferReader(handle.read())
+    else:
+        with pa.memory_map(file.path) if file.path is not None else pa.BufferReader(file.data) as source:
+            yield source
+
+
+def _open_arrow(source: pa.NativeFile) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
+    source.seek(0)
+    is_file = source.read(len(_ARROW_FILE)) == _ARROW_FILE
+    source.seek(0)
+    if not is_file:
+        stream = pa.ipc.open_stream(source)
+        return stream.schema, stream
+    file = pa.ipc.open_file(source)
+    return file.schema, (file.get_batch(number) for number in range(file.num_record_batches))
+
+
+def _arrow_batches(source: pa.NativeFile, columns: list[str] | None, n_rows: int) -> Iterator[pa.Table]:
+    for batch in _open_arrow(source)[1]:
+        batch.validate(full=True)  # what a damaged file claims is not to be trusted before
+        for first in range(0, len(batch), n_rows):
+            table = pa.Table.from_batches([batch.slice(first, n_rows)])
+            yield table if columns is None else table.select(columns)
+
+
+def _stream(
+    schema: pa.Schema, batches: Batches, bundle: Bundle, digest: str, options: ReadOptions
+) -> Iterator[ReadResult]:
+    nest = _nest(schema, options)
+    names = schema.names if nest is None else _inner_names(schema, nest)
+    found, origin = find_columns(names, options), Origin(bundle.name, digest)
+    if nest is None and not _has_lists(schema, found):
+        long_rows = partial(_long_batches, batches)
+        yield from stream_long(LongTable(names, long_rows, bundle.rows.size()), None, origin, options)
+        return
+    top = [field.name for field in schema if not _is_list(field.type) and not pa.types.is_struct(field.type)]
+    wanted = [name for name in columns_to_read(names, found, options) if nest is None or name in top]
+    seen: set[str] = set()
+    first = 1
+    for batch in batches(wanted if nest is None else [*wanted, nest], _LIST_ROWS):
+        table = _plain(batch if nest is None else _unnested(batch, nest))
+        for begin, end in split_evenly(_lengths(table, found)[0]):
+            yield _read(table.slice(begin, end - begin), found, first + begin, seen, origin, options)
+        first += len(batch)
+
+
+def _long_batches(batches: Batches, columns: list[str]) -> Iterator[pa.Table]:
+    return (_plain(batch) for batch in batches(columns, _LONG_ROWS))
+
+
+def _nest(schema: pa.Schema, options: ReadOptions) -> str | None:
+    """Name the column that holds all measurements of an object in a struct, None without one."""
+    for field in schema:
+        if _struct_of(field.type) is not None and holds_measurements(_inner_names(schema, field.name), options):
+            return str(field.name)
+    return None
+
+
+def _struct_of(kind: pa.DataType) -> pa.StructType | None:
+    if pa.types.is_struct(kind) and all(_is_list(field.type) for field in kind):
+        return kind
+    return kind.value_type if _is_list(kind) and pa.types.is_struct(kind.value_type) else None
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _inner_names(schema: pa.Schema, nest: str) -> list[str]:
+    struct = _struct_of(schema.field(nest).type) or []
+    return [name for name in schema.names if name != nest] + [field.name for field in struct]
+
+
+def _has_lists(schema: pa.Schema, found: dict[str, str]) -> bool:
+    kinds = {key: _is_list(schema.field(found[key]).type) for key in ("MJD", "BAND", "FLUXCAL", "FLUXCALERR")}
+    if any(kinds.values()) and not all(kinds.values()):
+        raise TableError(f"mixed layout: lists in {', '.join(key for key in kinds if kinds[key])} only")
+    return all(kinds.values())
+
+
+def _unnested(table: pa.Table, nest: str) -> pa.Table:
+    """Put the fields of the struct beside the other columns, as lists."""
+    column = one_array(table[nest])
+    plain = table.drop_columns([nest])
+    if pa.types.is_struct(column.type):
+        for field, values in zip(column.type, column.flatten(), strict=True):
+            plain = plain.append_column(field.name, values)
+        return plain
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    inner = column.flatten()
+    for field, values in zip(inner.type, inner.flatten(), strict=True):
+        plain = plain.append_column(field.name, pa.ListArray.from_arrays(offsets, values))
+    return plain
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Return a table in which columns are plain strings and numbers, or lists of them, without pandas' notes."""
+    table = table.replace_schema_metadata(None)
+    kinds = {field.name: field.type for field in table.schema}
+    for name, kind in kinds.items():
+        if pa.types.is_large_string(kind) or str(kind) == "string_view":
+            table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(pa.string()))
+    return table
+
+
+def _read(
+    table: pa.Table, found: dict[str, str], first: int, seen: set[str], origin: Origin, options: ReadOptions
+) -> ReadResult:
+    lengths, is_uneven = _lengths(table, found)
+    objects = _describe(table, found, first, options)
+    objects.problems.update(repeated_snids(objects.observed["SNID"], seen))
+    reason = "uneven lists: the measurements of the object differ in number from column to column"
+    objects.problems.update(dict.fromkeys(np.flatnonzero(is_uneven).tolist(), reason))
+    if is_uneven.any():
+        table = table.filter(pa.array(~is_uneven))
+    owner = np.repeat(np.flatnonzero(~is_uneven), lengths[~is_uneven])
+    epochs = epochs_of(_flattened(table, found, lengths[~is_uneven]), found, owner)
+    return read_objects(objects, epochs, objects.rows[owner], origin, options)
+
+
+def _describe(table: pa.Table, found: dict[str, str], first: int, options: ReadOptions) -> Described:
+    described = table.select([field.name for field in table.schema if not _is_list(field.type)]).to_pandas()
+    columns = Found(described, options.columns)
+    words = [text_of(value) for value in table[found["SNID"]].to_pylist()]
+    snids = np.array(words, dtype=object)
+    rows = np.arange(first, first + len(table), dtype=np.int64)
+    observed, told = observed_columns(snids, columns, None), told_columns(snids, columns)
+    return Described(observed, told, columns.numbers("DETECTION_MJD"), rows, {})
+
+
+def _lengths(table: pa.Table, found: dict[str, str]) -> tuple[Integers, Bools]:
+    """Return each object's number of measurements, and whether its lists differ in it."""
+    lists = [name for name in found.values() if _is_list(table.schema.field(name).type)]
+    counts = [pc.fill_null(pc.list_value_length(table[name]), 0).to_numpy().astype(np.int64) for name in lists]
+    return counts[0], np.any([values != counts[0] for values in counts], axis=0)
+
+
+def _flattened(table: pa.Table, found: dict[str, str], lengths: Integers) -> pa.Table:
+    """Return one row per measurement; what is told once per object is repeated."""
+    places = pa.array(np.repeat(np.arange(len(table)), lengths))
+    columns = {}
+    for key, name in found.items():
+        if key != "SNID":
+            column = one_array(table[name])
+            columns[name] = column.flatten() if _is_list(column.type) else column.take(places)
+    return pa.table(columns)
