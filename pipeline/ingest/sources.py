@@ -61,7 +61,8 @@ def _walk(folder: Path) -> list[str]:
         raise SourceError(f"{error.filename}: the folder cannot be read ({error.strerror})")
 
     paths = (os.path.join(root, name) for root, _, names in os.walk(folder, onerror=refuse) for name in names)
-    found = [os.path.relpath(path, folder) for path in paths if os.path.isfile(path) or os.path.islink(path)]
+    inside = len(os.path.join(folder, ""))
+    found = [path[inside:] for path in paths if os.path.isfile(path) or os.path.islink(path)]
     if not found:
         raise SourceError(f"{folder}: the folder is empty")
     return found
