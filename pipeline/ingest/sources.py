@@ -111,9 +111,10 @@ def _walk(folder: Path) -> list[str]:
         raise SourceError(f"{error.filename}: the folder cannot be read ({error.strerror})")
 
     found = []
+    inside = len(os.path.join(folder, ""))
     for root, folders, names in os.walk(folder, onerror=refuse):
         links = [name for name in folders if os.path.islink(os.path.join(root, name))]
-        found += [os.path.relpath(os.path.join(root, name), folder) for name in (*names, *links)]
+        found += [os.path.join(root, name)[inside:] for name in (*names, *links)]
     if not found:
         raise SourceError(f"{folder}: the folder is empty")
     return found
