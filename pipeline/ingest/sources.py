@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.ingest.archives import Member, archive_members, is_archive, is_archive_name
 from pipeline.ingest.names import printable
-from pipeline.ingest.packing import UNREADABLE, open_packed
+from pipeline.ingest.packing import UNREADABLE, open_packed, plain_name
 
 __all__ = ["Archive", "Chosen", "Folder", "NoLightCurvesError", "SingleFile", "Source", "SourceError", "open_sources"]
 
@@ -174,9 +174,18 @@ class Chosen(Source):
         return sorted(self.files - self.found)
 
     def members(self, max_bytes: int) -> Iterator[Member]:
-        """Yield the chosen files, in the order of the source."""
+        """Yield the chosen files, in the order of the source; of a chosen archive inside it, all members."""
         own_name = os.path.basename(self.source.name)
         for member in self.source.members(max_bytes):
-            if member.name in self.files or (member.name == own_name and member.problem):
-                self.found.add(member.name)
+            chosen = {name for name in _names_of(member.name) if name in self.files}
+            if chosen or (member.name == own_name and member.problem):
+                self.found.update(chosen)
                 yield member
+
+
+def _names_of(member: str) -> Iterator[str]:
+    """Yield the names under which the quarantine may have a member: its own, its unpacked one, its archive's."""
+    yield member
+    yield plain_name(member)
+    parts = member.split("/")
+    yield from ("/".join(parts[:depth]) for depth in range(1, len(parts)))
