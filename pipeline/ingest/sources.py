@@ -137,9 +137,10 @@ def _walk(folder: Path) -> list[str]:
         raise SourceError(f"{error.filename}: the folder cannot be read ({error.strerror})")
 
     found = []
+    inside = len(os.path.join(folder, ""))
     for root, folders, names in os.walk(folder, onerror=refuse):
         links = [name for name in folders if os.path.islink(os.path.join(root, name))]
-        found += [os.path.relpath(os.path.join(root, name), folder) for name in (*names, *links)]
+        found += [os.path.join(root, name)[inside:] for name in (*names, *links)]
     if not found:
         raise SourceError(f"{folder}: the folder is empty")
     return found
@@ -207,16 +208,25 @@ class Chosen(Source):
         return sorted(self.files - self.found)
 
     def members(self, max_bytes: int) -> Iterator[Member]:
-        """Yield the chosen files, in the order of the source."""
+        """Yield the chosen files, in the order of the source; of a chosen archive inside it, all members."""
         own_name = os.path.basename(self.source.name)
         for member in self.source.members(max_bytes):
-            if self._has(member) or (member.name == own_name and member.problem):
-                self.found.update((member.name, plain_name(member.name)))
+            chosen = self._names_chosen(member)
+            if chosen or (member.name == own_name and member.problem):
+                self.found.update(chosen)
                 yield member
 
     def siblings(self, max_bytes: int) -> Iterator[Member]:
         """Yield the files that were not chosen."""
-        return (member for member in self.source.members(max_bytes) if not self._has(member))
+        return (member for member in self.source.members(max_bytes) if not self._names_chosen(member))
 
-    def _has(self, member: Member) -> bool:
-        return member.name in self.files or plain_name(member.name) in self.files
+    def _names_chosen(self, member: Member) -> frozenset[str]:
+        return self.files.intersection(_names_of(member.name))
+
+
+def _names_of(member: str) -> Iterator[str]:
+    """Yield the names under which the quarantine may have a member: its own, its unpacked one, its archive's."""
+    yield member
+    yield plain_name(member)
+    parts = member.split("/")
+    yield from ("/".join(parts[:depth]) for depth in range(1, len(parts)))

@@ -7,16 +7,16 @@ from collections import deque
 
 import pytest
 
-from pipeline.ingest.readers import READERS, ReadOptions, SourceFile, snana_text
-from tests.fuzz.harness import fuzz, seeds_of
+from pipeline.ingest.readers import ReadOptions, SourceFile, snana_text
+from tests.fuzz.harness import FUZZED, fuzz, seeds_of
 from tests.fuzz.mutations import mutate
 
 INPUTS = 20_000
 
 
-@pytest.mark.parametrize("name", sorted(READERS))
+@pytest.mark.parametrize("name", sorted(FUZZED))
 def test_damaged_files_give_light_curves_or_reasons_and_nothing_else(name: str):
-    (report,) = deque(fuzz(name, INPUTS // len(READERS), seed=20), maxlen=1)
+    (report,) = deque(fuzz(name, INPUTS // len(FUZZED), seed=20), maxlen=1)
     assert [finding.fault for finding in report.findings] == []
     assert report.growth < 100
 

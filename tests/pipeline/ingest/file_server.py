@@ -72,31 +72,31 @@ def answer(request: BaseHTTPRequestHandler, served: FileServer) -> None:
     kind, value = served.failures.pop(0) if served.failures else ("", 0)
     name = request.path.rpartition("/")[2]
     if kind == "status" or name not in served.files:
+        served.seen.append(Seen(request.path, wanted, 0))  # before anything is sent: the client may look at once
         request.send_error(value or 404)
-        served.seen.append(Seen(request.path, wanted, 0))
         return
-    body = start_answer(request, served.files[name], wanted if served.ranges else None, served.tells_length)
+    content = served.files[name]
+    start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and served.ranges else None  # type: ignore[index]
+    body = content[start or 0 :]
     n_sent = len(body) // 2 if name in served.stalled else value if kind == "cut" else len(body)
     served.seen.append(Seen(request.path, wanted, n_sent))
+    send_headers(request, len(content), start, served.tells_length)
     request.wfile.write(body[:n_sent])
     if name in served.stalled:
         served.go_on.wait(SECONDS_OF_PATIENCE)
     request.close_connection = True
 
 
-def start_answer(request: BaseHTTPRequestHandler, content: bytes, wanted: str | None, tells_length: bool) -> bytes:
-    """Send the headers, and return the content that is due."""
-    start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted else 0  # type: ignore[index]
-    if start >= len(content) and wanted:
+def send_headers(request: BaseHTTPRequestHandler, size: int, start: int | None, tells_length: bool) -> None:
+    """Send the headers of a whole file (start None), of its rest, or of a range beyond its end."""
+    if start is not None and start >= size:
         request.send_response(416)
-        request.send_header("Content-Range", f"bytes */{len(content)}")
+        request.send_header("Content-Range", f"bytes */{size}")
         request.send_header("Content-Length", "0")
-        request.end_headers()
-        return b""
-    request.send_response(206 if wanted else 200)
-    if wanted:
-        request.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-    if tells_length:
-        request.send_header("Content-Length", str(len(content) - start))
+    else:
+        request.send_response(200 if start is None else 206)
+        if start is not None:
+            request.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        if tells_length:
+            request.send_header("Content-Length", str(size - (start or 0)))
     request.end_headers()
-    return content[start:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import tarfile
 from pathlib import Path
 
@@ -172,3 +174,28 @@ def test_the_quarantine_survives_csv_and_parquet(store: Store, tmp_path: Path):
     assert len(text) == 4
     with pytest.raises(SettingsError, match=r"ends in \.csv or \.parquet"):
         write_quarantine(store.quarantine(), tmp_path / "q.txt")
+
+
+def test_retry_finds_packed_files_and_members_of_archives_inside_a_folder(tmp_path: Path):
+    folder = write_survey(tmp_path / "survey", 3)
+    good = Written("77", ROWS).text().encode()
+    packed, inner = folder / "packed.dat.gz", folder / "inner.tar"
+    packed.write_bytes(gzip.compress(b"SNID: 77\nNOBS: 9\n"))
+    with tarfile.open(inner, "w") as archive:
+        add(archive, "damaged.dat", b"SNID: 78\nNOBS: 9\n")
+    store = Store.create(tmp_path / "store")
+    ingest([folder], store, LENIENT)
+    assert set(store.quarantine()["FILE"]) == {"packed.dat", "inner.tar/damaged.dat"}
+    packed.write_bytes(gzip.compress(good))
+    with tarfile.open(inner, "w") as archive:
+        add(archive, "damaged.dat", good.replace(b"77", b"78"))
+    summary, gone = retry_quarantined(store, LENIENT)
+    assert (summary.n_files, summary.n_ingested, gone) == (2, 2, [])
+    assert store.quarantine().empty
+    assert {"77", "78"} <= set(store.snids())
+
+
+def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    archive.addfile(info, io.BytesIO(content))
