@@ -122,6 +122,7 @@ class Store:
             KeyError: if an SNID is not here.
         """
         light_curves = LightCurves.from_arrow(self._read("light_curves", version=version, snids=snids))
+        pa.default_memory_pool().release_unused()  # several times what was read; it would stay for the whole training
         return light_curves if snids is None else light_curves.select(snids)
 
     def snids(self) -> list[str]:
