@@ -109,16 +109,17 @@ class Pairing:
         free = [member for member in self._rows if not _table_reader(member.form).needs_header]
         chosen = {member.file.name: _header_for(member, self._headers) for member in free}
         counts = [header.file.name for header in chosen.values() if header is not None]
-        counted: set[str] = set()
+        used: set[str] = set()  # headers; one may serve several files, and counts with the first of them
         for member in free:
             self._rows.remove(member)
             header = chosen[member.file.name]
             file = None if header is None else header.file
             is_shared = file is not None and (counts.count(file.name) > 1 or not _are_pair(member, header))
-            names = tuple(one.name for one in (file, member.file) if one is not None and one.name not in counted)
-            counted.update(names)
+            new_headers = () if file is None or file.name in used else (file.name,)
+            used.update(new_headers)
+            names = (*new_headers, member.file.name)
             yield member.form, Bundle(member.file, file, member.file.name, is_shared), names
-        self._headers = [member for member in self._headers if member.file.name not in counted]
+        self._headers = [member for member in self._headers if member.file.name not in used]
 
     def rest(self) -> list[Rejection]:
         """Reject what has no partner."""

@@ -12,7 +12,7 @@ from pipeline.ingest.inspection import lines_around
 from pipeline.ingest.readers.base import TableError, TableFile
 from pipeline.store import IngestSettings, Store, ingest, retry_quarantined
 from tests.pipeline.ingest.snana_files import Written
-from tests.pipeline.ingest.table_files import Curve, long_frame, write_fits, write_parquet
+from tests.pipeline.ingest.table_files import Curve, long_frame, write_csv, write_fits, write_parquet
 from tests.pipeline.ingest.test_tables_in_store import CURVES, ROWS, files, ingest_into, make, objects, reasons
 
 LATER = ((56100.0, "g", 70.0, 1.0),)
@@ -144,6 +144,16 @@ def test_a_packed_table_is_what_it_unpacks_to(suffix: str, pack, tmp_path: Path)
     (folder / "n.csv").unlink()
     assert objects(ingest_into(tmp_path / "store", folder)) == (0, 6, 0)
     assert objects(ingest_into(tmp_path / "small", folder, max_file_bytes=100)) == (6, 0, 0)
+
+
+def test_a_table_beside_its_packed_copy_is_two_files_of_which_one_is_quarantined(tmp_path: Path):
+    (plain,) = write_csv(tmp_path, CURVES)
+    plain.with_name(plain.name + ".gz").write_bytes(gzip.compress(plain.read_bytes()))
+    store = Store.create(tmp_path.parent / f"{tmp_path.name}-store")
+    first = ingest([tmp_path], store, IngestSettings(max_bad_fraction=1))
+    assert (first.n_files, first.n_ingested, first.n_quarantined) == (2, 1, 1)
+    again = ingest([tmp_path], store, IngestSettings(max_bad_fraction=1))
+    assert (again.n_files, again.n_unchanged, again.n_quarantined) == (2, 1, 1)
 
 
 def test_a_table_that_unpacks_to_more_than_light_curves_can_is_refused(tmp_path: Path):
