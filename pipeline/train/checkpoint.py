@@ -35,7 +35,7 @@ class CheckpointError(ValueError):
 
 
 class Accepts(FrozenConfig):
-    """What a classifier accepts, written when it was trained; contract.py holds data against it."""
+    """What a classifier was trained on, written then; of it, contract.py compares survey and redshift with new data."""
 
     zeropoint: float = ZP_INTERNAL
     """Of FLUXCAL [mag AB]."""

@@ -1,5 +1,7 @@
 """Peak memory of an ingest as the survey grows: `python -m tests.benchmarks.memory [1 3 10]`.
 
+Of any other command: `python -m tests.benchmarks.memory -- snflow run ...`.
+
 A survey of n × 17,000 files is made of the SPCC (or of our own simulation, where the SPCC is absent) with new SNIDs.
 It is read into a new store, then again, then with changed and new files among those that the store has. What is
 measured is the proportional set size of the process and its workers together, every 50 ms, beyond nothing: Python and
@@ -53,10 +55,14 @@ class Measured:
 
 
 def measure(script: str, *words: object) -> Measured:
-    """Run a Python script, and watch the memory of its process and of all below it."""
-    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, words)]
+    """Run a Python script that prints a line, and watch its memory."""
+    return watch([sys.executable, "-c", textwrap.dedent(script), *map(str, words)], subprocess.PIPE)
+
+
+def watch(command: Sequence[str], stdout: int | None = None) -> Measured:
+    """Run a command, and watch the memory of its process and of all below it."""
     start, peak = time.perf_counter(), 0
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=stdout, text=True) as process:
         while process.poll() is None:
             peak = max(peak, sum(_pss(number) for number in _family(process.pid)))
             time.sleep(0.05)
@@ -148,5 +154,8 @@ def main(sizes: Sequence[int]) -> None:
     Console(width=150).print(table)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1:2] == ["--"]:
+    seen = watch(sys.argv[2:])
+    Console(stderr=True).print(f"peak memory {seen.megabytes:,.0f} MB over all its processes, {seen.seconds:.0f} s")
+elif __name__ == "__main__":
     main([int(word) for word in sys.argv[1:]] or [1, 3, 10])
