@@ -8,7 +8,7 @@ from prefect import flow
 
 from flows.artifacts import publish
 from flows.tasks import reading_or_writing
-from pipeline.evaluate.evaluation_run import read_evaluations, summarise
+from pipeline.evaluate.evaluation_run import read_findings, summarise
 from pipeline.report.run_report import report_run
 
 __all__ = ["report"]
@@ -20,7 +20,7 @@ report_task = reading_or_writing(report_run, "draw the page")
 def report(run: Path, beside: list[Path], figures: Path | None = None) -> Path:
     """Write `report.html` into a run folder, and return its path."""
     page = report_task(run, beside, figures)
-    evaluations = read_evaluations(run / "metrics.json")
+    evaluations = read_findings(run / "metrics.json").evaluations
     metrics = summarise(evaluations[0])["metrics"] if evaluations else {}
     publish("snflow-report", f"Report of {run.name}", metrics, f"Page: `{page.resolve()}`")
     return page

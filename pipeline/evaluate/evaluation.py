@@ -10,22 +10,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import TypeAdapter
 
-from pipeline.evaluate.curves import (
-    Number,
-    PurityCompletenessCurve,
-    ReliabilityBin,
-    RocCurve,
-    bin_reliability,
-    trace_curves,
+from pipeline.evaluate.curves import bin_reliability, trace_curves
+from pipeline.evaluate.findings import (
+    Contamination,
+    Counts,
+    Evaluation,
+    MetricBin,
+    OperatingPoint,
+    WithoutProbability,
 )
 from pipeline.evaluate.metrics import (
     METRICS,
@@ -40,17 +39,7 @@ from pipeline.evaluate.metrics import (
 from pipeline.schema import Predictions, Truth
 from pipeline.taxonomy import CLASS_SETS, ClassSet, target_classes
 
-__all__ = [
-    "Contamination",
-    "Counts",
-    "Evaluation",
-    "OperatingPoint",
-    "RedshiftBin",
-    "WithoutProbability",
-    "evaluate",
-    "find_class_set",
-    "find_targets",
-]
+__all__ = ["evaluate", "find_class_set", "find_targets"]
 
 REDSHIFT_STEP: Final = 0.1
 MAX_LISTED: Final = 1000
@@ -61,136 +50,7 @@ TRUE_NAMES: Final = ("CLASS", "SUBCLASS")
 REDSHIFT_METRICS: Final = ("accuracy", "purity", "completeness", "figure_of_merit")
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Where every input went: n_objects = n_evaluated + n_without_truth + n_without_probability.
-
-    Attributes:
-        n_objects: rows of the predictions.
-        n_by_status: rows by STATUS.
-        n_without_truth: rows with a probability whose class is unknown, or is none of the classifier's.
-        n_without_probability: rows rejected or failed, whatever is known of their class.
-        n_evaluated: rows behind the metrics.
-        n_by_class: evaluated rows by true class.
-        n_by_prediction: rows with a probability by most probable class, truth known or not.
-    """
-
-    n_objects: int
-    n_by_status: dict[str, int]
-    n_without_truth: int
-    n_without_probability: int
-    n_evaluated: int
-    n_by_class: dict[str, int]
-    n_by_prediction: dict[str, int]
-
-
-@dataclass(frozen=True)
-class WithoutProbability:
-    """One input that got no probability, and why."""
-
-    snid: str
-    status: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class RedshiftBin:
-    """Metrics of the evaluated objects with a true redshift from `low` up to, not including, `high`."""
-
-    low: float
-    high: float
-    count: int
-    count_ia: int
-    metrics: dict[str, Estimate]
-
-
-@dataclass(frozen=True)
-class Contamination:
-    """How the objects of one true subclass, or of one simulated template, are called.
-
-    Attributes:
-        name: subclass or template, "unknown" where the truth does not say.
-        target: true class, among the classifier's classes.
-        count: evaluated objects.
-        called_ia: those with P(Ia) > 0.5: right for Ia, contaminants for the rest.
-        mean_p_ia: their mean P(Ia).
-        contaminant_share: called_ia over all contaminants; NaN for Ia, and without contaminants.
-    """
-
-    name: str
-    target: str
-    count: int
-    called_ia: int
-    mean_p_ia: Number
-    contaminant_share: Number
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """The sample that a threshold on P(Ia) selects."""
-
-    name: str
-    threshold: float
-    called_ia: int
-    metrics: dict[str, Estimate]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One classifier on one sample; `to_dict` is the content of metrics.json.
-
-    Attributes:
-        name: what was evaluated, for a reader.
-        classes: the classifier's classes, in the order of its columns.
-        counts: where every input went.
-        metrics: METRICS by name, and completeness_all_inputs; NaN where undefined.
-        confusion: objects of a true class (row) by most probable class (column), in the order of `classes`.
-        roc: ROC curve of P(Ia).
-        purity_completeness: what purity is to be had at what completeness.
-        reliability: share of Ia in bins of P(Ia).
-        by_redshift: metrics in bins of true redshift of width 0.1, empty bins left out.
-        n_without_redshift: evaluated objects in none of these bins.
-        by_subclass: who is called Ia, by true subclass.
-        by_template: the same by simulated template.
-        operating_points: threshold 0.5, and those handed in.
-        without_probability: inputs without a probability, at most 1000 of them.
-        seed: of the bootstrap.
-        n_resamples: of the bootstrap.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    counts: Counts
-    metrics: dict[str, Estimate]
-    confusion: tuple[tuple[int, ...], ...]
-    roc: RocCurve
-    purity_completeness: PurityCompletenessCurve
-    reliability: tuple[ReliabilityBin, ...]
-    by_redshift: tuple[RedshiftBin, ...]
-    n_without_redshift: int
-    by_subclass: tuple[Contamination, ...]
-    by_template: tuple[Contamination, ...]
-    operating_points: tuple[OperatingPoint, ...]
-    without_probability: tuple[WithoutProbability, ...]
-    seed: int
-    n_resamples: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, undefined numbers as null."""
-        return cast("dict[str, Any]", _to_json(asdict(self)))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
-        """Read `to_dict` back, null as NaN.
-
-        Raises:
-            pydantic.ValidationError: if the values are not those of an evaluation; it says which, and why.
-        """
-        return EVALUATION_ADAPTER.validate_python(dict(values))
-
-
 Resample = Callable[[Scores, Mapping[str, Metric]], dict[str, Estimate]]
-EVALUATION_ADAPTER: Final = TypeAdapter(Evaluation)
 
 
 def evaluate(
@@ -324,7 +184,7 @@ def _take(scores: Scores, rows: Any) -> Scores:
     return Scores(scores.probabilities[rows], scores.targets[rows], scores.positive)
 
 
-def _bin_by_redshift(scores: Scores, redshift: Any, resample: Resample) -> tuple[RedshiftBin, ...]:
+def _bin_by_redshift(scores: Scores, redshift: Any, resample: Resample) -> tuple[MetricBin, ...]:
     # The small shift keeps 0.3 out of the bin below it: 0.3 / 0.1 is 2.9999999999999996.
     index = np.floor(redshift / REDSHIFT_STEP + 1e-9)
     metrics = {name: METRICS[name] for name in REDSHIFT_METRICS}
@@ -332,7 +192,7 @@ def _bin_by_redshift(scores: Scores, redshift: Any, resample: Resample) -> tuple
     for step in np.unique(index[np.isfinite(index)]).tolist():
         inside = _take(scores, np.flatnonzero(index == step))
         edges = (round(step * REDSHIFT_STEP, 6), round((step + 1) * REDSHIFT_STEP, 6))
-        rows.append(RedshiftBin(*edges, len(inside), int(inside.is_ia.sum()), resample(inside, metrics)))
+        rows.append(MetricBin(*edges, len(inside), int(inside.is_ia.sum()), resample(inside, metrics)))
     return tuple(rows)
 
 
@@ -371,11 +231,3 @@ def _operate(scores: Scores, thresholds: Mapping[str, float], resample: Resample
 def _list_without_probability(predictions: Predictions, has_probability: Any) -> tuple[WithoutProbability, ...]:
     missing = predictions.table.loc[~has_probability, ["SNID", "STATUS", "REASON"]].head(MAX_LISTED)
     return tuple(WithoutProbability(*map(str, row)) for row in missing.itertuples(index=False))
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _to_json(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_to_json(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.classify.catalogue import BESIDE, as_store, beside_file, read_predictions
-from pipeline.evaluate.evaluation import Evaluation, evaluate
+from pipeline.evaluate.evaluation import evaluate
+from pipeline.evaluate.findings import Evaluation, Findings
 from pipeline.files import write_atomically
 from pipeline.provenance import write_record
 from pipeline.schema import TRUTH_SCHEMA, Predictions, Truth
@@ -19,9 +20,8 @@ from pipeline.store import Store
 from pipeline.taxonomy import class_of
 from pipeline.train.training_run import read_split
 
-__all__ = ["evaluate_file", "evaluate_run", "read_evaluations", "read_truth", "write_evaluations"]
+__all__ = ["evaluate_file", "evaluate_run", "read_findings", "read_truth", "write_findings"]
 
-FORMAT_VERSION: Final = 1
 HEADLINE: Final = "test part"
 
 
@@ -47,7 +47,7 @@ def evaluate_run(store: Path, run: Path, thresholds: Mapping[str, float], comman
         evaluate(found, truth, name=name, thresholds=thresholds if name == HEADLINE else None)
         for name, found in predictions.items()
     ]
-    write_evaluations(evaluations, run / "metrics.json")
+    write_findings(Findings(tuple(evaluations)), run / "metrics.json")
     summary = summarise(evaluations[0])
     write_record(run, "evaluate", {"store": str(store), "thresholds": dict(thresholds)}, summary, command)
     return summary
@@ -66,7 +66,7 @@ def evaluate_file(predictions: Path, truth: Path, out: Path, command: str = "") 
         The headline metrics.
     """
     evaluation = evaluate(read_predictions(predictions), read_truth(truth), name=predictions.stem)
-    write_evaluations([evaluation], out / "metrics.json")
+    write_findings(Findings((evaluation,)), out / "metrics.json")
     summary = summarise(evaluation)
     write_record(out, "evaluate", {"predictions": str(predictions), "truth": str(truth)}, summary, command)
     return summary
@@ -102,14 +102,13 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
     return {"name": evaluation.name, "n_evaluated": evaluation.counts.n_evaluated, "metrics": metrics}
 
 
-def write_evaluations(evaluations: Sequence[Evaluation], path: Path) -> None:
+def write_findings(findings: Findings, path: Path) -> None:
     """Write `metrics.json`: the headline first."""
-    content = {"format_version": FORMAT_VERSION, "evaluations": [found.to_dict() for found in evaluations]}
-    write_atomically(path, json.dumps(content, indent=1) + "\n")
+    write_atomically(path, json.dumps(findings.to_dict(), indent=1) + "\n")
 
 
-def read_evaluations(path: Path) -> list[Evaluation]:
-    """Read `metrics.json`; empty where there is none."""
+def read_findings(path: Path) -> Findings:
+    """Read `metrics.json`; nothing where there is none."""
     if not path.exists():
-        return []
-    return [Evaluation.from_dict(values) for values in json.loads(path.read_text(encoding="utf-8"))["evaluations"]]
+        return Findings()
+    return Findings.from_dict(json.loads(path.read_text(encoding="utf-8")))

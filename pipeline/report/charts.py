@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.evaluate.curves import binomial_interval
-from pipeline.evaluate.evaluation import Contamination, Evaluation
+from pipeline.evaluate.findings import Contamination, Evaluation
 from pipeline.report.style import ACCENT, DASHES, INK, MUTED, SERIES, band_scales
 
 __all__ = [

@@ -12,7 +12,7 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
-from pipeline.evaluate.evaluation import Evaluation
+from pipeline.evaluate.findings import Evaluation
 from pipeline.files import write_atomically
 from pipeline.report.charts import (
     AnyChart,

@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluate.evaluation import Evaluation, find_targets
+from pipeline.evaluate.evaluation import find_targets
+from pipeline.evaluate.findings import Evaluation
 from pipeline.schema import LightCurves, Predictions, Truth
 
 __all__ = ["GALLERY_KINDS", "HISTORY_COLUMNS", "GalleryItem", "ReportInputs", "choose_gallery"]

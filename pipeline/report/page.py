@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.evaluate.evaluation import Evaluation
+from pipeline.evaluate.findings import Evaluation
 from pipeline.evaluate.metrics import CALIBRATION_BINS, METRICS, Estimate
 from pipeline.evaluate.published import PROTOCOLS, published_for
 from pipeline.files import write_atomically

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.classify.catalogue import as_store, read_predictions
-from pipeline.evaluate.evaluation import Evaluation
-from pipeline.evaluate.evaluation_run import read_evaluations, select
+from pipeline.evaluate.evaluation_run import read_findings, select
+from pipeline.evaluate.findings import Evaluation
 from pipeline.ingest.simulate import SURVEY
 from pipeline.prepare.split import PARTS, Split
 from pipeline.provenance import read_record, versions
@@ -48,7 +48,11 @@ def report_run(run: Path, beside: Sequence[Path] = (), figures: Path | None = No
     if not classify:
         raise ReportError(f"{run} has no classify.json: expected a folder that `snflow run` or `classify` wrote")
     inputs = collect(run, train, classify)
-    others = [named(found[0], folder.name) for folder in beside if (found := read_evaluations(folder / "metrics.json"))]
+    others = [
+        named(found[0], folder.name)
+        for folder in beside
+        if (found := read_findings(folder / "metrics.json").evaluations)
+    ]
     inputs = replace(inputs, evaluations=[*inputs.evaluations, *others])
     if figures is not None:
         write_figures(inputs, figures)
@@ -60,7 +64,7 @@ def collect(run: Path, train: dict[str, Any], classify: dict[str, Any]) -> Repor
     configuration = classify["configuration"]
     with as_store(Path(configuration["source"])) as store:
         light_curves, truth, quarantine = store.light_curves(), store.truth(), store.quarantine()
-    evaluations = read_evaluations(run / "metrics.json")
+    evaluations = read_findings(run / "metrics.json").evaluations
     split = read_split(run) if train else None
     experiment = train["configuration"]["experiment"] if train else {}
     surveys = sorted(light_curves.objects["SURVEY"].dropna().unique())

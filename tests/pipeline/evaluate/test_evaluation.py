@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.evaluate.curves import MAX_CURVE_POINTS, binomial_interval
-from pipeline.evaluate.evaluation import Evaluation, evaluate, find_targets
+from pipeline.evaluate.evaluation import evaluate, find_targets
+from pipeline.evaluate.findings import Findings, to_json
 from pipeline.schema import Predictions, Truth, prediction_columns
 
 BINARY = ("Ia", "nonIa")
@@ -163,7 +164,7 @@ def test_only_true_ia_leave_the_area_undefined_and_the_rest_defined():
     assert np.isnan(result.metrics["auc"].value)
     assert result.roc.threshold == ()
     assert result.metrics["completeness"].value == 0.5
-    assert result.to_dict()["metrics"]["auc"] == {"value": None, "std": None}
+    assert to_json(result)["metrics"]["auc"] == {"value": None, "std": None}
 
 
 def test_without_any_truth_there_is_an_evaluation_that_says_so():
@@ -174,22 +175,22 @@ def test_without_any_truth_there_is_an_evaluation_that_says_so():
 
 def test_metrics_json_gives_the_evaluation_back():
     result = evaluate(*make_random(300), name="x", thresholds={"pure": 0.8}, n_resamples=20)
-    written = json.dumps(result.to_dict(), allow_nan=False)
-    again = Evaluation.from_dict(json.loads(written))
-    assert again.to_dict() == result.to_dict()
+    written = json.dumps(Findings((result,)).to_dict(), allow_nan=False)
+    (again,) = Findings.from_dict(json.loads(written)).evaluations
+    assert to_json(again) == to_json(result)
     assert again.by_redshift == result.by_redshift
 
 
 def test_a_broken_metrics_json_is_refused():
-    values = evaluate(*make_random(20), name="x", n_resamples=5).to_dict()
-    values["counts"]["n_objects"] = "many"
+    values = Findings((evaluate(*make_random(20), name="x", n_resamples=5),)).to_dict()
+    values["evaluations"][0]["counts"]["n_objects"] = "many"
     with pytest.raises(ValueError, match="n_objects"):
-        Evaluation.from_dict(values)
+        Findings.from_dict(values)
 
 
 def test_the_same_seed_gives_the_same_evaluation():
     inputs = make_random(200)
-    first, second, other = (evaluate(*inputs, name="x", seed=seed).to_dict() for seed in (1, 1, 2))
+    first, second, other = (to_json(evaluate(*inputs, name="x", seed=seed)) for seed in (1, 1, 2))
     assert first == second
     assert first["metrics"] != other["metrics"]
 
