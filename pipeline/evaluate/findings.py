@@ -1,7 +1,7 @@
 """What evaluations find: the content of metrics.json, type by type. Undefined numbers are NaN here and null in JSON.
 
-`Findings` is the whole file. Every type is frozen and made of plain values: `to_dict` and `from_dict` are exact inverses,
-and the page can be drawn from the file alone.
+`Findings` is the whole file. Every type is frozen and made of plain values: `to_dict` and `from_dict` are exact
+inverses, and the page can be drawn from the file alone.
 """
 
 from __future__ import annotations
@@ -184,7 +184,8 @@ class ExpectedSelection:
     """Purity and completeness that the probabilities promise, beside the true ones.
 
     Expected purity is the mean P(Ia) of the objects above the threshold, expected completeness their summed P(Ia) over
-    the sum of all: no truth is needed for either (Karpenka et al. 2013, MNRAS 429, 1278). All arrays have the length of `threshold`.
+    the sum of all: no truth is needed for either (Karpenka et al. 2013, MNRAS 429, 1278). All arrays have the
+    length of `threshold`.
     """
 
     threshold: tuple[Number, ...] = ()
