@@ -158,13 +158,13 @@ def estimate_prior(probabilities: Floats, training_prior: Floats) -> Floats:
         prior = better
         if converged:
             break
-    return prior / prior.sum()
+    return np.asarray(prior / prior.sum())
 
 
 def _decile_shares(values: Floats, cuts: Floats) -> Floats:
     known = values[np.isfinite(values)]
     counts = np.bincount(np.searchsorted(cuts, known, "right"), minlength=len(cuts) + 1)
-    return np.append(counts, len(values) - len(known)) / len(values)
+    return np.asarray(np.append(counts, len(values) - len(known)) / len(values))
 
 
 def _histogram_edges(values: Floats) -> Floats:
