@@ -128,4 +128,5 @@ def _scores(table: pd.DataFrame, columns: tuple[str, ...]) -> Scores:
         targets = (table["TARGET"] != "Ia").to_numpy().astype(np.int64)
         return Scores(np.column_stack([p_ia, 1 - p_ia]), targets)
     places = table["TARGET"].map({name: place for place, name in enumerate(columns)})
-    return Scores(table[list(columns)].to_numpy(np.float64), places.to_numpy(np.int64), columns.index("Ia"))
+    targets = np.asarray(places, dtype=np.int64)
+    return Scores(table[list(columns)].to_numpy(np.float64), targets, columns.index("Ia"))
