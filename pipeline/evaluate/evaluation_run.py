@@ -24,9 +24,18 @@ from pipeline.store import Store
 from pipeline.taxonomy import class_of
 from pipeline.train.training_run import read_split
 
-__all__ = ["EvaluateSettings", "evaluate_file", "evaluate_run", "read_findings", "read_truth", "write_findings"]
+__all__ = [
+    "METRICS_FILE",
+    "EvaluateSettings",
+    "evaluate_file",
+    "evaluate_run",
+    "read_findings",
+    "read_truth",
+    "write_findings",
+]
 
 HEADLINE: Final = "test part"
+METRICS_FILE: Final = "metrics.json"
 TABLES: Final = (".csv", ".parquet")
 OBJECTS_IN_MEMORY: Final = 50_000
 """Light curves that are read at once to find their best S/N."""
@@ -62,7 +71,7 @@ def evaluate_run(
     """
     catalogue = Store.open(store)
     evaluations = _evaluate_run(catalogue, run, thresholds, prior)
-    write_findings(Findings(evaluations), run / "metrics.json")
+    write_findings(Findings(evaluations), run / METRICS_FILE)
     summary = summarise(evaluations[0])
     configuration = {"store": str(store), "thresholds": dict(thresholds), "prior": dict(prior or {})}
     write_record(run, "evaluate", configuration, summary, command)
@@ -90,7 +99,7 @@ def evaluate_file(
     known, snr = _read_truth_and_snr(truth, found)
     options = settings.model_dump()
     evaluation = evaluate(found, known, name=predictions.stem, best_snr=snr, **options)
-    write_findings(Findings((evaluation,)), out / "metrics.json")
+    write_findings(Findings((evaluation,)), out / METRICS_FILE)
     summary = summarise(evaluation) | _summarise_wishes(evaluation, settings)
     write_record(out, "evaluate", {"predictions": str(predictions), "truth": str(truth), **options}, summary, command)
     return summary

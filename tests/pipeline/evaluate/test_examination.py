@@ -1,0 +1,84 @@
+"""What stands in metrics.json beyond metrics, for a folder that a classification wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.classify.catalogue import classify_catalogue
+from pipeline.classify.predict import ClassifySettings
+from pipeline.evaluate.evaluation_run import read_findings
+from pipeline.evaluate.examination import examine_run, is_examined, read_subject
+from pipeline.ingest.simulate import SimulationSettings, simulate_survey
+from tests.small_model import small_classifier
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("simulated") / "survey"
+    simulate_survey(folder, SimulationSettings(n_objects=40))
+    return folder
+
+
+def without_truth(survey: Path, out: Path) -> Path:
+    """Copy a survey as a telescope would have written it."""
+    out.mkdir()
+    for path in survey.glob("*.DAT"):
+        lines = [line for line in path.read_text().splitlines() if not line.startswith(("SIM_", "SNTYPE"))]
+        (out / path.name).write_text("\n".join(lines) + "\n")
+    return out
+
+
+def classified(survey: Path, run: Path) -> Path:
+    small_classifier().checkpoint.save(run / "model")
+    classify_catalogue(survey, run / "model", [run / "predictions.parquet"], ClassifySettings())
+    return run
+
+
+def test_a_classification_with_truth_gets_metrics_early_classification_drift_and_trust(survey: Path, tmp_path: Path):
+    run = classified(survey, tmp_path)
+    assert not is_examined(run)
+    said: list[str] = []
+    examine_run(run, say=said.append)
+    assert said == ["metrics", "early classification", "drift from the training data", "novelty and sensitivity"]
+    findings = read_findings(run / "metrics.json")
+    (evaluation,) = findings.evaluations
+    assert (evaluation.name, evaluation.counts.n_objects) == ("all objects", 40)
+    assert evaluation.by_snr
+    assert findings.early is not None
+    assert findings.early.points[-1].since == "whole"
+    assert findings.early.points[-1].metrics["accuracy"].value == evaluation.metrics["accuracy"].value
+    assert findings.drift is not None
+    assert findings.drift.n_survey == 40
+    assert findings.trust is not None
+    assert {test.name for test in findings.trust.novelty_tests} >= {"random", "reversed", "constant"}
+    assert json.loads((run / "metrics.json").read_text())["format_version"] == 2
+
+
+def test_what_is_examined_is_known_until_it_is_classified_again(survey: Path, tmp_path: Path):
+    run = classified(survey, tmp_path)
+    examine_run(run)
+    assert is_examined(run)
+    record = json.loads((run / "classify.json").read_text())
+    (run / "classify.json").write_text(json.dumps(record | {"finished": "2030-01-01T00:00:00+00:00"}))
+    assert not is_examined(run)
+
+
+def test_without_truth_there_is_drift_and_trust_and_no_metric(survey: Path, tmp_path: Path):
+    run = classified(without_truth(survey, tmp_path / "night"), tmp_path / "run")
+    examine_run(run)
+    findings = read_findings(run / "metrics.json")
+    assert findings.evaluations[0].counts.n_evaluated == 0
+    assert findings.early is None
+    assert findings.drift is not None
+    assert findings.trust is not None
+    assert all(not change.metrics for change in findings.trust.sensitivities)
+
+
+def test_predictions_that_are_gone_are_named(survey: Path, tmp_path: Path):
+    run = classified(survey, tmp_path)
+    (run / "predictions.parquet").unlink()
+    with pytest.raises(FileNotFoundError, match="its predictions are gone; classify again"):
+        read_subject(run)
