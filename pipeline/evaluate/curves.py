@@ -89,8 +89,9 @@ def trace_curves(scores: Scores) -> tuple[RocCurve, PurityCompletenessCurve]:
 def bin_reliability(scores: Scores) -> tuple[ReliabilityBin, ...]:
     """Count objects and true Ia in CALIBRATION_BINS bins of equal width in P(Ia)."""
     bins = calibration_bin(scores.p_ia)
-    in_bin = np.eye(CALIBRATION_BINS)[bins]
-    count, n_ia, total = in_bin.sum(axis=0), scores.is_ia @ in_bin, scores.p_ia @ in_bin
+    count, n_ia, total = (
+        np.bincount(bins, weights, CALIBRATION_BINS).astype(float) for weights in (None, scores.is_ia, scores.p_ia)
+    )
     low, high = binomial_interval(n_ia, count)
     with np.errstate(invalid="ignore"):
         mean, fraction = total / count, n_ia / count

@@ -8,49 +8,37 @@ true Ia without a probability counts as not called Ia.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline.evaluate.calibration_parts import compare_promises, take_brier_apart
 from pipeline.evaluate.curves import bin_reliability, trace_curves
 from pipeline.evaluate.findings import (
     Contamination,
     Counts,
     Evaluation,
-    MetricBin,
     OperatingPoint,
     WithoutProbability,
 )
-from pipeline.evaluate.metrics import (
-    METRICS,
-    RESAMPLES,
-    THRESHOLD,
-    Estimate,
-    Metric,
-    Scores,
-    bootstrap,
-    selection_metrics,
-)
+from pipeline.evaluate.metrics import RESAMPLES, Bootstrap, Estimate, selection_metrics
+from pipeline.evaluate.mixes import measure_mixes
+from pipeline.evaluate.operating import choose_thresholds, count_selections, judge_thresholds, trace_abstention
+from pipeline.evaluate.scores import THRESHOLD, Scores
+from pipeline.evaluate.slices import slice_by_redshift, slice_by_scale
 from pipeline.schema import Predictions, Truth
 from pipeline.taxonomy import CLASS_SETS, ClassSet, target_classes
 
 __all__ = ["evaluate", "find_class_set", "find_targets"]
 
-REDSHIFT_STEP: Final = 0.1
 MAX_LISTED: Final = 1000
 """Objects without a probability are all counted, and this many are listed by name."""
 
 UNKNOWN: Final = "unknown"
 TRUE_NAMES: Final = ("CLASS", "SUBCLASS")
-REDSHIFT_METRICS: Final = ("accuracy", "purity", "completeness", "figure_of_merit")
-
-
-Resample = Callable[[Scores, Mapping[str, Metric]], dict[str, Estimate]]
 
 
 def evaluate(
@@ -59,6 +47,8 @@ def evaluate(
     *,
     name: str,
     thresholds: Mapping[str, float] | None = None,
+    best_snr: pd.Series[float] | None = None,
+    prior: Mapping[str, float] | None = None,
     seed: int = 0,
     n_resamples: int = RESAMPLES,
 ) -> Evaluation:
@@ -69,28 +59,31 @@ def evaluate(
         truth: of any objects, in any order; predictions that it does not know are counted.
         name: what is evaluated, for a reader.
         thresholds: further thresholds on P(Ia) to judge, by name; 0.5 always is.
+        best_snr: largest S/N of any measurement, by SNID, of any objects; `prepare.selection.best_snr` finds it.
+        prior: share of some classes, or of all, under which the metrics are also given; see `mixes.complete_prior`.
         seed: of the bootstrap.
         n_resamples: of the bootstrap.
 
     Raises:
-        ValueError: if the predictions' classes are none of the class sets.
+        ValueError: if the predictions' classes are none of the class sets, or the prior is not one of these classes.
     """
-    targets = find_targets(predictions, truth)
+    known = truth.select(predictions.table["SNID"]).table
+    targets = _find_columns(known, predictions.classes)
     has_probability = np.isfinite(predictions.probabilities).all(axis=1)
     rows = np.flatnonzero(has_probability & (targets >= 0))
     positive = predictions.classes.index("Ia")
     scores = Scores(predictions.probabilities[rows], targets[rows], positive)
-    known = truth.select(predictions.table["SNID"]).table.iloc[rows]
-    resample = partial(_bootstrap, seed=seed, n_resamples=n_resamples)
-    metrics = resample(scores, METRICS)
-    metrics["completeness_all_inputs"] = _measure_all_inputs(predictions, targets == positive)
+    known, table = known.iloc[rows], predictions.table.iloc[rows]
+    bootstrap = Bootstrap(seed, n_resamples)
+    metrics = bootstrap.estimate(scores)
     roc, purity_completeness = trace_curves(scores)
-    by_redshift = _bin_by_redshift(scores, known["REDSHIFT"].to_numpy(float), resample)
+    by_redshift = slice_by_redshift(scores, known["REDSHIFT"].to_numpy(np.float64), bootstrap)
+    snr = None if best_snr is None else np.asarray(best_snr.reindex(table["SNID"]), dtype=np.float64)
     return Evaluation(
         name=name,
         classes=predictions.classes,
         counts=_count(predictions, targets, has_probability),
-        metrics=metrics,
+        metrics=metrics | {"completeness_all_inputs": _measure_all_inputs(predictions, targets == positive)},
         confusion=_cross(scores),
         roc=roc,
         purity_completeness=purity_completeness,
@@ -99,10 +92,17 @@ def evaluate(
         n_without_redshift=len(scores) - sum(row.count for row in by_redshift),
         by_subclass=_attribute_contamination(scores, known["SUBCLASS"].fillna(known["CLASS"]), predictions.classes),
         by_template=_attribute_contamination(scores, known["TEMPLATE"], predictions.classes),
-        operating_points=_operate(scores, {"default": THRESHOLD, **(thresholds or {})}, resample),
+        operating_points=_operate(scores, metrics, thresholds or {}, bootstrap),
         without_probability=_list_without_probability(predictions, has_probability),
         seed=seed,
         n_resamples=n_resamples,
+        by_snr=() if snr is None else slice_by_scale(scores, snr, bootstrap),
+        by_n_epochs=slice_by_scale(scores, table["N_EPOCHS"].to_numpy(np.float64), bootstrap),
+        mixes=measure_mixes(scores, predictions.classes, metrics, bootstrap, prior),
+        selection=count_selections(scores),
+        brier_parts=take_brier_apart(scores),
+        expected=compare_promises(scores),
+        abstention=trace_abstention(scores),
     )
 
 
@@ -127,9 +127,12 @@ def find_targets(predictions: Predictions, truth: Truth) -> npt.NDArray[np.int64
 
     The subclass decides; where it is unknown to the taxonomy or the classifier, the class does.
     """
-    class_set = find_class_set(predictions.classes)
-    known = truth.select(predictions.table["SNID"]).table
-    by_class, by_subclass = (_map_to_columns(known[name], class_set, predictions.classes) for name in TRUE_NAMES)
+    return _find_columns(truth.select(predictions.table["SNID"]).table, predictions.classes)
+
+
+def _find_columns(known: pd.DataFrame, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    class_set = find_class_set(classes)
+    by_class, by_subclass = (_map_to_columns(known[name], class_set, classes) for name in TRUE_NAMES)
     return np.asarray(by_subclass.fillna(by_class).fillna(-1), dtype=np.int64)
 
 
@@ -145,11 +148,12 @@ def _map_to_columns(names: pd.Series[str], class_set: ClassSet, classes: tuple[s
 def _count(predictions: Predictions, targets: Any, has_probability: Any) -> Counts:
     evaluated = has_probability & (targets >= 0)
     classes = predictions.classes
+    statuses = predictions.table["STATUS"].value_counts().sort_index()
     called = np.bincount(predictions.probabilities[has_probability].argmax(axis=1), minlength=len(classes))
     true = np.bincount(targets[evaluated], minlength=len(classes))
     return Counts(
         n_objects=len(predictions),
-        n_by_status=dict(sorted(Counter(predictions.table["STATUS"].tolist()).items())),
+        n_by_status={str(status): int(n) for status, n in statuses.items()},
         n_without_truth=int((has_probability & (targets < 0)).sum()),
         n_without_probability=int((~has_probability).sum()),
         n_evaluated=int(evaluated.sum()),
@@ -168,32 +172,11 @@ def _measure_all_inputs(predictions: Predictions, is_ia: Any) -> Estimate:
     return Estimate(share, math.sqrt(share * (1 - share) / n_ia))
 
 
-def _bootstrap(scores: Scores, metrics: Mapping[str, Metric], seed: int, n_resamples: int) -> dict[str, Estimate]:
-    """Start from the seed every time, so that one quantity has one error wherever it is shown."""
-    return bootstrap(scores, np.random.default_rng(seed), metrics, n_resamples)
-
-
 def _cross(scores: Scores) -> tuple[tuple[int, ...], ...]:
     n_classes = scores.probabilities.shape[1]
-    cells = scores.targets * n_classes + scores.probabilities.argmax(axis=1)
+    cells = scores.targets * n_classes + scores.called
     table = np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
     return tuple(tuple(row) for row in table.tolist())
-
-
-def _take(scores: Scores, rows: Any) -> Scores:
-    return Scores(scores.probabilities[rows], scores.targets[rows], scores.positive)
-
-
-def _bin_by_redshift(scores: Scores, redshift: Any, resample: Resample) -> tuple[MetricBin, ...]:
-    # The small shift keeps 0.3 out of the bin below it: 0.3 / 0.1 is 2.9999999999999996.
-    index = np.floor(redshift / REDSHIFT_STEP + 1e-9)
-    metrics = {name: METRICS[name] for name in REDSHIFT_METRICS}
-    rows = []
-    for step in np.unique(index[np.isfinite(index)]).tolist():
-        inside = _take(scores, np.flatnonzero(index == step))
-        edges = (round(step * REDSHIFT_STEP, 6), round((step + 1) * REDSHIFT_STEP, 6))
-        rows.append(MetricBin(*edges, len(inside), int(inside.is_ia.sum()), resample(inside, metrics)))
-    return tuple(rows)
 
 
 def _attribute_contamination(
@@ -201,30 +184,31 @@ def _attribute_contamination(
 ) -> tuple[Contamination, ...]:
     table = pd.DataFrame(
         {
-            "name": names.fillna(UNKNOWN).astype(str).to_numpy(),
-            "target": np.asarray(classes, dtype=object)[scores.targets],
+            "name": names.fillna(UNKNOWN).astype(str).astype("category").to_numpy(),
+            "target": scores.targets,
             "p_ia": scores.p_ia,
             "called": scores.p_ia > THRESHOLD,
         }
     )
+    groups = table.groupby(["target", "name"], observed=True)
+    found = groups.agg(count=("p_ia", "size"), called=("called", "sum"), mean=("p_ia", "mean"))
     n_contaminants = int((table["called"] & ~scores.is_ia).sum())
     rows = []
-    for (target, name), group in table.groupby(["target", "name"]):
-        called = int(group["called"].sum())
-        share = called / n_contaminants if target != "Ia" and n_contaminants else math.nan
-        rows.append(Contamination(str(name), str(target), len(group), called, float(group["p_ia"].mean()), share))
+    for (target, name), count, called, mean in zip(found.index, *(found[column] for column in found), strict=True):
+        share = called / n_contaminants if target != scores.positive and n_contaminants else math.nan
+        rows.append(Contamination(str(name), classes[target], int(count), int(called), float(mean), float(share)))
     return tuple(sorted(rows, key=lambda row: (classes.index(row.target), -row.called_ia, row.name)))
 
 
-def _operate(scores: Scores, thresholds: Mapping[str, float], resample: Resample) -> tuple[OperatingPoint, ...]:
-    return tuple(
-        OperatingPoint(
-            name,
-            threshold,
-            int((scores.p_ia > threshold).sum()),
-            resample(scores, selection_metrics(threshold)),
-        )
-        for name, threshold in thresholds.items()
+def _operate(
+    scores: Scores, metrics: Mapping[str, Estimate], thresholds: Mapping[str, float], bootstrap: Bootstrap
+) -> tuple[OperatingPoint, ...]:
+    """Judge the default threshold, by the metrics as they are, then those handed in, then those chosen here."""
+    default = {name: metrics[name] for name in selection_metrics(THRESHOLD)}
+    return (
+        OperatingPoint("default", THRESHOLD, int((scores.p_ia > THRESHOLD).sum()), default),
+        *judge_thresholds(scores, thresholds, bootstrap),
+        *judge_thresholds(scores, choose_thresholds(scores), bootstrap, is_optimistic=True),
     )
 
 

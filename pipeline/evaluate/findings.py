@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, cast
 from pydantic import TypeAdapter
 
 from pipeline.evaluate.curves import Number, PurityCompletenessCurve, ReliabilityBin, RocCurve
+from pipeline.evaluate.json_schema import describe
 from pipeline.evaluate.metrics import Estimate
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
     "TimeToClass",
     "Trust",
     "WithoutProbability",
+    "json_schema",
+    "to_json",
 ]
 
 FORMAT_VERSION: Final = 2
@@ -510,6 +513,13 @@ class Findings:
 
 
 _FINDINGS: Final = TypeAdapter(Findings)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of metrics.json, as `Findings.to_dict` writes it."""
+    found = describe(Findings, "metrics.json of snflow")
+    version = {"const": FORMAT_VERSION, "description": "of this schema; 1 had evaluations only, and fewer fields."}
+    return found | {"properties": {"format_version": version, **found["properties"]}}
 
 
 def to_json(value: Any) -> Any:

@@ -6,14 +6,23 @@ is the value itself, rows drawn with replacement are its bootstrap. Undefined is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, Final
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
+
+from pipeline.evaluate.scores import (
+    CALIBRATION_BINS,
+    THRESHOLD,
+    Cells,
+    Floats,
+    Scores,
+    calibration_bin,
+    quantise,
+)
 
 __all__ = [
     "CALIBRATION_BINS",
@@ -21,11 +30,15 @@ __all__ = [
     "PSEUDO_PURITY_WEIGHT",
     "RESAMPLES",
     "THRESHOLD",
+    "Bootstrap",
     "Estimate",
     "Metric",
+    "Number",
+    "Reweigh",
     "Scores",
     "bootstrap",
     "calibration_bin",
+    "draw_counts",
     "measure",
     "selection_metrics",
 ]
@@ -33,85 +46,28 @@ __all__ = [
 PSEUDO_PURITY_WEIGHT: Final = 3.0
 """W of the SPCC figure of merit: how many true Ia one contaminant costs (Kessler et al. 2010, arXiv:1008.1024)."""
 
-THRESHOLD: Final = 0.5
-"""An object is called Ia above this P(Ia), unless another threshold is named."""
-
-CALIBRATION_BINS: Final = 15
-"""Bins of equal width in P(Ia) behind the expected calibration error and the reliability diagram."""
-
 RESAMPLES: Final = 300
 """Bootstrap resamples behind each standard deviation."""
+
+MAX_RESAMPLED: Final = 50_000
+"""Of more objects than this, cells of objects are resampled."""
 
 MAX_COUNTS_IN_MEMORY: Final = 3_000_000
 LOG_FLOOR: Final = float(np.finfo(np.float64).eps)
 
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Probabilities of objects whose class is known.
-
-    Attributes:
-        probabilities: (n_objects, n_classes), rows sum to 1.
-        targets: (n_objects,) int64, column of the true class.
-        positive: column of Ia; metrics named after Ia compare P(Ia) with all the rest.
-
-    Raises:
-        ValueError: if shapes do not belong together, a probability is not finite, or a target has no column.
-    """
-
-    probabilities: Floats
-    targets: npt.NDArray[np.int64]
-    positive: int = 0
-
-    def __post_init__(self) -> None:
-        """Validate once, at the boundary."""
-        if self.probabilities.ndim != 2 or self.targets.shape != self.probabilities.shape[:1]:
-            raise ValueError(
-                "expected probabilities (n_objects, n_classes) and targets (n_objects,); came "
-                f"{self.probabilities.shape} and {self.targets.shape}"
-            )
-        if not np.isfinite(self.probabilities).all():
-            raise ValueError("probabilities must be finite; leave out objects without one")
-        n_classes = self.probabilities.shape[1]
-        if ((self.targets < 0) | (self.targets >= n_classes)).any() or not 0 <= self.positive < n_classes:
-            raise ValueError(f"targets and positive must be columns 0 to {n_classes - 1}")
-
-    def __len__(self) -> int:
-        """Count the objects."""
-        return len(self.targets)
-
-    @cached_property
-    def p_ia(self) -> Floats:
-        """(n_objects,) P(Ia)."""
-        return np.ascontiguousarray(self.probabilities[:, self.positive])
-
-    @cached_property
-    def is_ia(self) -> npt.NDArray[np.bool_]:
-        """(n_objects,) true Ia."""
-        return np.asarray(self.targets == self.positive, dtype=np.bool_)
-
-    @cached_property
-    def is_correct(self) -> npt.NDArray[np.bool_]:
-        """(n_objects,) whether the most probable class is the true one."""
-        return np.asarray(self.probabilities.argmax(axis=1) == self.targets, dtype=np.bool_)
-
-    @cached_property
-    def p_target(self) -> Floats:
-        """(n_objects,) probability given to the true class."""
-        return self.probabilities[np.arange(len(self)), self.targets]
-
 
 Metric = Callable[[Scores, Floats], Floats]
 """From scores and counts (n_resamples, n_objects) to one value per resample."""
+
+Reweigh = Callable[[Scores, Floats], Floats]
+"""From scores and counts (n_resamples, n_objects) to weights of that shape; a row of NaN leaves metrics undefined."""
 
 
 def _null_is_nan(value: object) -> object:
     return float("nan") if value is None else value
 
 
-Number = Annotated[float, BeforeValidator(_null_is_nan)]
+Number = Annotated[float, BeforeValidator(_null_is_nan), WithJsonSchema({"type": ["number", "null"]})]
 """A float whose undefined value is NaN in Python and null in JSON."""
 
 
@@ -223,10 +179,13 @@ def selection_metrics(threshold: float) -> dict[str, Metric]:
     }
 
 
-def measure(scores: Scores, metrics: Mapping[str, Metric] = METRICS) -> dict[str, float]:
+def measure(
+    scores: Scores, metrics: Mapping[str, Metric] = METRICS, reweigh: Reweigh | None = None
+) -> dict[str, float]:
     """Return the value of each metric."""
     once = np.ones((1, len(scores)))
-    return {name: float(metric(scores, once)[0]) for name, metric in metrics.items()}
+    counts = once if reweigh is None else reweigh(scores, once)
+    return {name: float(metric(scores, counts)[0]) for name, metric in metrics.items()}
 
 
 def bootstrap(
@@ -234,30 +193,78 @@ def bootstrap(
     rng: np.random.Generator,
     metrics: Mapping[str, Metric] = METRICS,
     n_resamples: int = RESAMPLES,
+    *,
+    reweigh: Reweigh | None = None,
+    cells: Cells | None = None,
 ) -> dict[str, Estimate]:
     """Return each metric with its standard deviation over resamples of the objects.
 
+    Values are those of all objects, exactly. Up to MAX_RESAMPLED objects are resampled one by one; of more, how often
+    the objects of each cell of `quantise` are drawn is (a multinomial draw, which is what resampling objects amounts
+    to), and the mean probabilities of a cell stand for its objects. Counts of classes and of calls are exact then, and
+    probabilities are blurred by the width of a cell: standard deviations change by less than their own noise.
+
     A resample in which a metric is undefined is left out; where that is more than half of them, the deviation is NaN.
     Resamples are drawn and measured in blocks, so memory does not grow with the catalogue beyond one block.
+
+    Args:
+        scores: of the objects.
+        rng: of the resamples.
+        metrics: what is measured.
+        n_resamples: fewer than two give no deviation.
+        reweigh: turns counts into weights, once for each resample.
+        cells: of these objects, to be resampled instead; for metrics to which nothing is lost by it.
     """
-    values = measure(scores, metrics)
+    values = measure(scores, metrics, reweigh)
     if len(scores) < 2 or n_resamples < 2:
         return {name: Estimate(value, np.nan) for name, value in values.items()}
-    block = max(1, min(n_resamples, MAX_COUNTS_IN_MEMORY // len(scores)))
+    if cells is None and len(scores) > MAX_RESAMPLED:
+        cells = quantise(scores)
     drawn: dict[str, list[Floats]] = {name: [] for name in metrics}
-    for start in range(0, n_resamples, block):
-        counts = _draw_counts(len(scores), min(block, n_resamples - start), rng)
+    drawn_from = scores if cells is None else cells.scores[0]
+    for counts in draw_counts(len(scores), n_resamples, rng, cells):
+        weights = counts if reweigh is None else reweigh(drawn_from, counts)
         for name, metric in metrics.items():
-            drawn[name].append(metric(scores, counts))
+            drawn[name].append(metric(drawn_from, weights))
     return {name: Estimate(values[name], _spread(np.concatenate(drawn[name]))) for name in metrics}
 
 
-def calibration_bin(p_ia: Floats) -> npt.NDArray[np.int64]:
-    """Return the calibration bin of each probability; 1 belongs to the last."""
-    return np.minimum((p_ia * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+@dataclass(frozen=True)
+class Bootstrap:
+    """A bootstrap that starts from its seed every time: one quantity has one error wherever it is shown."""
+
+    seed: int = 0
+    n_resamples: int = RESAMPLES
+
+    def estimate(
+        self,
+        scores: Scores,
+        metrics: Mapping[str, Metric] = METRICS,
+        reweigh: Reweigh | None = None,
+        cells: Cells | None = None,
+    ) -> dict[str, Estimate]:
+        """Return each metric with its deviation; see `bootstrap`."""
+        rng = np.random.default_rng(self.seed)
+        return bootstrap(scores, rng, metrics, self.n_resamples, reweigh=reweigh, cells=cells)
 
 
-def _draw_counts(n_objects: int, n_resamples: int, rng: np.random.Generator) -> Floats:
+def draw_counts(n_objects: int, n_resamples: int, rng: np.random.Generator, cells: Cells | None) -> Iterator[Floats]:
+    """Draw n_objects with replacement, n_resamples times, in blocks that fit into memory.
+
+    Yields:
+        (block, n_objects) how often each object is drawn, or (block, n_cells) how often one of each cell.
+    """
+    width = n_objects if cells is None else len(cells.counts)
+    block = max(1, min(n_resamples, MAX_COUNTS_IN_MEMORY // width))
+    for start in range(0, n_resamples, block):
+        n = min(block, n_resamples - start)
+        if cells is None:
+            yield _draw_objects(n_objects, n, rng)
+        else:
+            yield rng.multinomial(n_objects, cells.counts / n_objects, n).astype(np.float64)
+
+
+def _draw_objects(n_objects: int, n_resamples: int, rng: np.random.Generator) -> Floats:
     """(n_resamples, n_objects) how often each object is drawn when n_objects are drawn with replacement."""
     rows = rng.integers(0, n_objects, (n_resamples, n_objects))
     rows += np.arange(n_resamples)[:, None] * n_objects

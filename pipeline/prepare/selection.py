@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from pydantic import Field
 
 from pipeline.prepare.resample import band_columns
 from pipeline.schema import LightCurves
 from pipeline.settings import FrozenConfig
 
-__all__ = ["Selection", "SelectionSettings", "select"]
+__all__ = ["Selection", "SelectionSettings", "best_snr", "select"]
 
 
 class SelectionSettings(FrozenConfig):
@@ -52,11 +53,27 @@ def select(light_curves: LightCurves, bands: tuple[str, ...], settings: Selectio
     used = band_columns(light_curves, bands) >= 0
     owner = light_curves.object_index[used]
     n_epochs = np.bincount(owner, minlength=len(light_curves))
-    epochs = light_curves.epochs
-    best_snr = np.full(len(light_curves), -np.inf)
-    np.maximum.at(best_snr, owner, (epochs["FLUXCAL"] / epochs["FLUXCALERR"]).to_numpy()[used])
+    snr = best_snr(light_curves, used).to_numpy()
     named = "".join(bands) if all(len(band) == 1 for band in bands) else ", ".join(bands)
     reasons = np.full(len(light_curves), "", dtype=object)
-    reasons[best_snr <= settings.min_snr] = f"no measurement in {named} with S/N above {settings.min_snr:g}"
+    reasons[~(snr > settings.min_snr)] = f"no measurement in {named} with S/N above {settings.min_snr:g}"
     reasons[n_epochs < settings.min_epochs] = f"fewer than {settings.min_epochs} measurements in {named}"
     return Selection(reasons)
+
+
+def best_snr(light_curves: LightCurves, used: npt.NDArray[np.bool_] | None = None) -> pd.Series[float]:
+    """Return the largest S/N of any measurement of each object, by SNID; NaN for an object without one.
+
+    Args:
+        light_curves: n objects.
+        used: (n_epochs,) which measurements count; None for all.
+    """
+    epochs = light_curves.epochs
+    snr = epochs["FLUXCAL"].to_numpy(np.float64) / epochs["FLUXCALERR"].to_numpy(np.float64)
+    owner = light_curves.object_index
+    snr, owner = (snr, owner) if used is None else (snr[used], owner[used])
+    counts = np.bincount(owner, minlength=len(light_curves))
+    starts = np.cumsum(counts) - counts
+    best = np.full(len(light_curves), np.nan)
+    best[counts > 0] = np.maximum.reduceat(snr, starts[counts > 0]) if len(snr) else []
+    return pd.Series(best, index=pd.Index(light_curves.objects["SNID"]), name="BEST_SNR")
