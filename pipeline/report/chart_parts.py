@@ -36,7 +36,7 @@ PALE: Final = 0.12
 
 def chart_of(table: pd.DataFrame, name: str | None = None) -> alt.Chart:
     """Return an empty chart of a table; a view that reacts to readers needs a name of its own."""
-    return alt.Chart(data_of(table), **({"name": name} if name else {}))
+    return alt.Chart(data_of(table), name=name or alt.Undefined)
 
 
 def data_of(table: pd.DataFrame) -> alt.InlineData:
@@ -49,16 +49,16 @@ def series_scales(names: Sequence[str], column: str = "series", columns: int = 2
     """Return a colour and a dash for each series, with one legend for both."""
     colors = [SERIES[i % len(SERIES)] for i in range(len(names))]
     dashes = [list(DASHES[i % len(DASHES)]) for i in range(len(names))]
-    legend = alt.Legend(columns=columns)
+    legend = alt.Legend(columns=columns, symbolType="stroke")
     color = alt.Color(f"{column}:N", scale=alt.Scale(domain=list(names), range=colors), legend=legend)
     dash = alt.StrokeDash(f"{column}:N", scale=alt.Scale(domain=list(names), range=dashes), legend=legend)
     return color, dash
 
 
-def pick_series(column: str = "series") -> tuple[alt.Parameter, alt.Opacity]:
+def pick_series(column: str = "series") -> tuple[alt.Parameter, alt.StrokeOpacity]:
     """Return a choice by clicks on the legend, and the opacity that follows it; on paper all series are whole."""
     pick = alt.selection_point(name="pick", fields=[column], bind="legend")
-    return pick, alt.Opacity(condition={"param": "pick", "value": 1}, value=PALE)  # type: ignore[arg-type]
+    return pick, alt.StrokeOpacity(condition={"param": "pick", "value": 1}, value=PALE)
 
 
 def draw_lines(table: pd.DataFrame, x: alt.X, y: alt.Y, name: str = "lines", column: str = "series") -> alt.Chart:
@@ -66,7 +66,7 @@ def draw_lines(table: pd.DataFrame, x: alt.X, y: alt.Y, name: str = "lines", col
     color, dash = series_scales(table[column].unique().tolist(), column)
     pick, opacity = pick_series(column)
     lines = chart_of(table, name).mark_line(clip=True)
-    encoded = lines.encode(x=x, y=y, color=color, strokeDash=dash, opacity=opacity, order=alt.Order("step:Q"))
+    encoded = lines.encode(x=x, y=y, color=color, strokeDash=dash, strokeOpacity=opacity, order=alt.Order("step:Q"))
     return cast("alt.Chart", encoded.add_params(pick))
 
 

@@ -23,7 +23,7 @@ from pipeline.report.chart_parts import (
     lower_limit,
     series_scales,
 )
-from pipeline.report.names import METRIC_NAMES
+from pipeline.report.names import METRIC_NAMES, metric_words
 from pipeline.report.style import ACCENT, INK, MUTED
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "draw_selection",
 ]
 
+LOG_TICKS: Final = [float(f"{m}e{decade}") for decade in range(-1, 6) for m in (1, 3)]
 BINNED: Final = ("accuracy", "purity", "completeness", "figure_of_merit")
 
 
@@ -61,12 +62,12 @@ def draw_purity_completeness(evaluations: Sequence[Evaluation]) -> Drawing:
     table = _join_curves(evaluations, "purity_completeness", ["completeness", "purity", "threshold"])
     rows = [
         (
-            f"P(Ia) > {point.threshold:.2f}{', chosen on these objects' if point.is_optimistic else ''}",
+            f"{point.name}: P(Ia) > {point.threshold:.2f}",
             point.metrics["completeness"].value,
             point.metrics["purity"].value,
         )
         for point in evaluations[0].operating_points
-        if np.isfinite(point.threshold)
+        if np.isfinite(point.threshold) and not point.is_optimistic
     ]
     points = pd.DataFrame(rows, columns=["label", "completeness", "purity"]).drop_duplicates("label")
     lowest = lower_limit(table.loc[table["completeness"] > 0.05, "purity"])
@@ -127,7 +128,7 @@ def draw_confusion(evaluation: Evaluation) -> Drawing:
 
 def draw_binned_metrics(bins: Sequence[MetricBin], quantity: str, is_log: bool = False) -> Drawing:
     """Metrics in bins of a quantity, one panel each, with bootstrap errors."""
-    labels = {name: METRIC_NAMES[name].lower() for name in BINNED}
+    labels = {name: metric_words(name) for name in BINNED}
     rows = [
         (row.low, row.high, row.count, labels[name], row.metrics[name].value, row.metrics[name].std)
         for row in bins
@@ -139,12 +140,9 @@ def draw_binned_metrics(bins: Sequence[MetricBin], quantity: str, is_log: bool =
     spread = table["std"].fillna(0)
     table["low"], table["high"] = (table["value"] - spread).clip(0, 1), (table["value"] + spread).clip(0, 1)
     scale = alt.Scale(domain=[lower_limit(table["low"]), 1])
-    x = alt.X(
-        "middle:Q",
-        title=quantity,
-        axis=alt.Axis(tickCount=6, format="~s" if is_log else "~g"),
-        scale=alt.Scale(type="log" if is_log else "linear", zero=False),
-    )
+    axis = alt.Axis(values=LOG_TICKS, format="~s") if is_log else alt.Axis(tickCount=6, format="~g")
+    scale_x = alt.Scale(type="log", nice=False, padding=8) if is_log else alt.Scale(zero=False)
+    x = alt.X("middle:Q", title=quantity, axis=axis, scale=scale_x)
     base = alt.Chart().encode(x=x)
     line = base.mark_line(color=ACCENT).encode(y=alt.Y("value:Q", title=None, scale=scale, axis=PERCENT))
     dots = line.mark_point(color=ACCENT, filled=True, size=28, opacity=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
 import altair as alt
 import numpy as np
@@ -21,9 +21,7 @@ BRIGHT_SNR: Final = 5.0
 CARD_WIDTH: Final = 320
 
 
-def draw_history(
-    history: Sequence[HistoryRow], fields: Mapping[str, str], title: str, is_log: bool = False
-) -> Drawing:
+def draw_history(history: Sequence[HistoryRow], fields: Mapping[str, str], title: str, is_log: bool = False) -> Drawing:
     """Draw quantities against epoch, one thin line per ensemble member; `fields` maps fields to their names."""
     rows = [
         (row.epoch, str(row.member), name, getattr(row, field)) for field, name in fields.items() for row in history
@@ -36,15 +34,20 @@ def draw_history(
         chart_of(table, "lines")
         .mark_line(strokeWidth=1.4, point=bool(table["epoch"].min() == table["epoch"].max()))
         .encode(
-            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
-            y=alt.Y("value:Q", title=title, scale=alt.Scale(type="log" if is_log else "linear", zero=False)),
+            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=_ticks(table["epoch"].max()), format="d")),
+            y=alt.Y(
+                "value:Q",
+                title=title,
+                axis=alt.Axis(format="~g"),
+                scale=alt.Scale(type="log") if is_log else alt.Scale(zero=False),
+            ),
             detail="member:N",
             color=color if has_legend else alt.value(ACCENT),
             strokeDash=dash if has_legend else alt.value([1, 0]),
         )
     )
     if has_legend:
-        lines = lines.encode(opacity=opacity).add_params(pick)
+        lines = lines.encode(strokeOpacity=opacity).add_params(pick)
     return table, lines.properties(width=WIDTH, height=220)
 
 
@@ -73,7 +76,7 @@ def draw_redshift_histogram(found: RedshiftHistogram) -> Drawing:
             y=alt.Y("share:Q", title="share of the part per bin", axis=PERCENT),
             color=color,
             strokeDash=dash,
-            opacity=opacity,
+            strokeOpacity=opacity,
         )
     )
     return table, lines.add_params(pick).properties(width=WIDTH, height=220)
@@ -93,6 +96,11 @@ def draw_light_curve(curve: GalleryCurve, bands: Sequence[str]) -> Drawing:
     )
 
 
+def _ticks(last: int) -> list[int]:
+    """Return whole epochs to label, some ten of them."""
+    return [1, *range(step, last + 1, step)] if (step := max(1, round(last / 10))) > 1 else list(range(1, last + 1))
+
+
 def flux_range(flux: Sequence[float], error: Sequence[float]) -> list[float]:
     """Lowest and highest FLUXCAL to draw: a faint epoch with an error above four times the median stretches no axis."""
     fluxes, errors = np.asarray(flux, dtype=float), np.asarray(error, dtype=float)
@@ -107,9 +115,7 @@ def _photometry(table: pd.DataFrame, curve: GalleryCurve, bands: Sequence[str], 
     colors, shapes = band_scales(bands)
     scale = alt.Scale(domain=flux_range(curve.flux, curve.error), nice=False)
     color = alt.Color("BAND:N", scale=alt.Scale(domain=list(bands), range=colors))
-    x = alt.X(
-        "MJD:Q", title=None, scale=alt.Scale(domain=domain, padding=6), axis=alt.Axis(format="d", tickCount=5)
-    )
+    x = alt.X("MJD:Q", title=None, scale=alt.Scale(domain=domain, padding=6), axis=alt.Axis(format="d", tickCount=5))
     base = chart_of(table).encode(x=x, color=color)
     spans = base.mark_rule(clip=True, strokeWidth=0.9, opacity=0.6).encode(y=alt.Y("LOW:Q", scale=scale), y2="HIGH:Q")
     dots = base.mark_point(filled=True, size=24, opacity=1, clip=True).encode(
@@ -128,7 +134,7 @@ def _photometry(table: pd.DataFrame, curve: GalleryCurve, bands: Sequence[str], 
         .mark_line(clip=True, strokeWidth=1, opacity=0.7)
         .encode(x=x, y=alt.Y("FLUXCAL:Q", scale=scale), color=color)
     )
-    return alt.layer(lines, spans, dots).properties(width=CARD_WIDTH, height=190)
+    return cast("alt.LayerChart", alt.layer(lines, spans, dots).properties(width=CARD_WIDTH, height=190))
 
 
 def _probabilities(curve: GalleryCurve, domain: list[float]) -> alt.Chart:
@@ -142,7 +148,7 @@ def _probabilities(curve: GalleryCurve, domain: list[float]) -> alt.Chart:
     scale = alt.Scale(domain=names, range=[SERIES[i % len(SERIES)] for i in range(len(names))])
     dashes = alt.Scale(domain=names, range=[list(DASHES[i % len(DASHES)]) for i in range(len(names))])
     legend = alt.Legend(columns=4, orient="bottom")
-    return (
+    lines = (
         chart_of(table)
         .mark_line(interpolate="step-after", strokeWidth=1.4, clip=True)
         .encode(
@@ -151,5 +157,5 @@ def _probabilities(curve: GalleryCurve, domain: list[float]) -> alt.Chart:
             color=alt.Color("class:N", scale=scale, legend=legend),
             strokeDash=alt.StrokeDash("class:N", scale=dashes, legend=legend),
         )
-        .properties(width=CARD_WIDTH, height=70)
     )
+    return cast("alt.Chart", lines.properties(width=CARD_WIDTH, height=70))

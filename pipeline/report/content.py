@@ -10,14 +10,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
 
 from pipeline.evaluate.curves import Number
 from pipeline.evaluate.findings import Comparison, Evaluation, Findings, to_json
+from pipeline.evaluate.json_schema import describe
 from pipeline.files import write_atomically
 from pipeline.report.gallery import GalleryCurve
 
@@ -262,15 +261,8 @@ def read_content(path: Path) -> ReportContent:
     return ReportContent.from_dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-class _NullableNumbers(GenerateJsonSchema):
-    """Undefined numbers are null in the files."""
-
-    def float_schema(self, schema: core_schema.FloatSchema) -> JsonSchemaValue:
-        return {"anyOf": [super().float_schema(schema), {"type": "null"}]}
-
-
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of report.json."""
-    schema = _CONTENT.json_schema(schema_generator=_NullableNumbers)
-    properties = {"format_version": {"const": FORMAT_VERSION}, **schema["properties"]}
-    return cast("dict[str, Any]", {**schema, "title": "report.json of snflow", "properties": properties})
+    """Return the JSON Schema of report.json, as `ReportContent.to_dict` writes it."""
+    found = describe(ReportContent, "report.json of snflow")
+    version = {"const": FORMAT_VERSION, "description": "of this schema."}
+    return found | {"properties": {"format_version": version, **found["properties"]}}

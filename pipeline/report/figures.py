@@ -151,7 +151,7 @@ def _draw_curves(evaluations: list[Evaluation]) -> Iterator[Figure]:
 def _draw_headline(evaluation: Evaluation) -> Iterator[Figure]:
     if evaluation.selection.threshold:
         yield _figure(
-            "selection",
+            "threshold_metrics",
             draw_selection(evaluation.selection),
             "What each threshold on P(Ia) selects, on these very objects.",
             f"Purity, completeness and figure of merit against the threshold, of {evaluation.selection.n_ia:,} true Ia "
@@ -247,7 +247,7 @@ def _draw_early(report: Report) -> Iterator[Figure]:
         return
     if any(point.since in SINCE for point in early.points):
         yield _figure(
-            "early",
+            "early_metrics",
             draw_early(early.points),
             "Metrics of light curves that end on a given day, over those that have a probability by then, with "
             "bootstrap errors.",

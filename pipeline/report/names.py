@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["INGEST_NAMES", "METRIC_NAMES"]
+__all__ = ["INGEST_NAMES", "METRIC_NAMES", "metric_words"]
 
 METRIC_NAMES: Final = {
     "accuracy": "Accuracy",
@@ -34,3 +34,13 @@ INGEST_NAMES: Final = {
     "n_conflicts": "conflicts between files of one object",
     "seconds": "seconds",
 }
+
+
+def metric_words(name: str) -> str:
+    """Return a metric's name for the middle of a sentence, or the head of a column.
+
+    >>> metric_words("figure_of_merit"), metric_words("auc")
+    ('figure of merit', 'AUC')
+    """
+    words = METRIC_NAMES.get(name, name)
+    return words if words.isupper() else words[0].lower() + words[1:]

@@ -50,31 +50,35 @@ def render_page(report: Report) -> str:
     figures, gallery = draw_figures(report), draw_gallery(report)
     tables = {name: table for name, table in (main_tables(report) | trust_tables(report)).items() if table.rows}
     scripts = [Markup(script) for script in _scripts()]
-    return _environment().get_template("report.html.j2").render(
-        content=report.content,
-        findings=report.findings,
-        report=report,
-        headline=report.headline,
-        figures=figures,
-        tables=tables,
-        checks=report.content.verdict.checks,
-        overall=overall(report.content.verdict.checks),
-        comparisons=_comparisons(report),
-        tiles=_tiles(report),
-        majority=_majority(report.headline),
-        best_published=_best_published(report),
-        protocol=PROTOCOLS.get(report.content.protocol or ""),
-        configuration=json.dumps(report.content.configuration, indent=2, ensure_ascii=False, default=str),
-        calibration_bins=CALIBRATION_BINS,
-        status_names=STATUS_NAMES,
-        dark_rules=Markup(dark_rules()),
-        static_curves=gallery,
-        gallery=_gallery(report),
-        selection=_selection(report.headline),
-        specifications={key: figure.chart.to_dict() for key, figure in figures.items()},
-        vega_config=interactive_config(),
-        scripts=scripts,
-        policy=_policy(scripts),
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            content=report.content,
+            findings=report.findings,
+            report=report,
+            headline=report.headline,
+            figures=figures,
+            tables=tables,
+            checks=report.content.verdict.checks,
+            overall=overall(report.content.verdict.checks),
+            comparisons=_comparisons(report),
+            tiles=_tiles(report),
+            majority=_majority(report.headline),
+            best_published=_best_published(report),
+            protocol=PROTOCOLS.get(report.content.protocol or ""),
+            configuration=json.dumps(report.content.configuration, indent=2, ensure_ascii=False, default=str),
+            calibration_bins=CALIBRATION_BINS,
+            status_names=STATUS_NAMES,
+            dark_rules=Markup(dark_rules()),
+            static_curves=gallery,
+            gallery=_gallery(report),
+            selection=_selection(report.headline),
+            specifications={key: figure.chart.to_dict() for key, figure in figures.items()},
+            vega_config=interactive_config(),
+            scripts=scripts,
+            policy=_policy(scripts),
+        )
     )
 
 
@@ -88,7 +92,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     # `tojson` writes <, > and & as escapes, so that no text can end the script element that it stands in.
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
     environment.filters |= {"count": format_count, "number": format_number, "svg": _svg}
     environment.tests |= {"finite": math.isfinite}
     return environment
@@ -204,7 +208,10 @@ def _gallery(report: Report) -> dict[str, Any] | None:
 def _short(value: Any) -> Any:
     """Numbers with five digits, days with three after the point."""
     if isinstance(value, dict):
-        return {name: _days(item) if name in ("mjd", "steps", "history_mjd") else _short(item) for name, item in value.items()}
+        return {
+            name: _days(item) if name in ("mjd", "steps", "history_mjd") else _short(item)
+            for name, item in value.items()
+        }
     if isinstance(value, list):
         return [_short(item) for item in value]
     return float(f"{value:.5g}") if isinstance(value, float) else value

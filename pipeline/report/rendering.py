@@ -34,7 +34,8 @@ def render_svg(figure: Figure) -> str:
     names = {name: f"{figure.key}-{number}" for number, name in enumerate(re.findall(r'\bid="([^"]+)"', svg))}
     for name, unique in names.items():
         svg = svg.replace(f'id="{name}"', f'id="{unique}"').replace(f"url(#{name})", f"url(#{unique})")
-    return str(svg)
+    # The element around it says what it shows; its marks have no names of their own.
+    return str(svg).replace("<svg ", '<svg aria-hidden="true" ', 1)
 
 
 def render_pdf(figure: Figure) -> bytes:
@@ -69,7 +70,8 @@ def interactive_config() -> dict[str, Any]:
 @cache
 def vega_script() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script of 0.9 MB, without any reference to a network."""
-    return str(vl_convert.javascript_bundle(vl_version=VEGA_LITE))
+    snippet = "window.vegaEmbed = vegaEmbed;"
+    return str(vl_convert.javascript_bundle(snippet, vl_version=VEGA_LITE))
 
 
 @cache

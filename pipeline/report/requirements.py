@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from pipeline.evaluate.findings import Comparison
 from pipeline.evaluate.metrics import METRICS
 from pipeline.report.content import Check, Report, Status
-from pipeline.report.names import METRIC_NAMES
+from pipeline.report.names import METRIC_NAMES, metric_words
 from pipeline.settings import FrozenConfig, SettingsError, load_settings, read_toml
 
 __all__ = ["Requirement", "Requirements", "judge", "load_requirements"]
@@ -149,7 +149,9 @@ def _judge_metrics(report: Report, requirements: Requirements) -> Iterator[Check
             meaning = "How far the probabilities are, on average, from the shares that they promise."
             yield _check(METRIC_NAMES["ece"], headline.metrics["ece"].value, requirements.ece, meaning)
     if report.control is not None and report.control.counts.n_evaluated:
-        meaning = "A classifier that sees no flux should not do well; if it does, header or cadence give the class away."
+        meaning = (
+            "A classifier that sees no flux should not do well; if it does, header or cadence give the class away."
+        )
         yield _check("AUC of the control", report.control.metrics["auc"].value, requirements.control_auc, meaning)
     if findings.drift is not None:
         meaning = "How well the survey can be told from the training data; 0.5 is not at all."
@@ -179,7 +181,7 @@ def _judge_comparisons(report: Report) -> Iterator[Check]:
 def _changed(comparison: Comparison, direction: int) -> list[str]:
     """Names of the metrics that changed significantly, for the better (1) or for the worse (−1)."""
     return [
-        METRIC_NAMES[d.metric].lower()
+        metric_words(d.metric)
         for d in comparison.differences
         if d.metric in COMPARED
         and d.p_value < SIGNIFICANT

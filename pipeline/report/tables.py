@@ -11,7 +11,7 @@ from pipeline.evaluate.findings import ClassMix, Contamination, Evaluation, Metr
 from pipeline.evaluate.metrics import METRICS, Estimate
 from pipeline.evaluate.published import published_for
 from pipeline.report.content import Quarantine, Report
-from pipeline.report.names import INGEST_NAMES, METRIC_NAMES
+from pipeline.report.names import INGEST_NAMES, METRIC_NAMES, metric_words
 
 __all__ = [
     "MAX_ROWS_LISTED",
@@ -190,7 +190,7 @@ def _thresholds_table(evaluation: Evaluation) -> Table:
         ]
         for point in evaluation.operating_points
     ]
-    columns = ("threshold", "P(Ia) above", "called Ia", *(METRIC_NAMES[name].lower() for name in SELECTION))
+    columns = ("threshold", "P(Ia) above", "called Ia", *(metric_words(name) for name in SELECTION))
     return Table("The sample that each threshold selects", columns, rows)
 
 
@@ -204,7 +204,7 @@ def _bins_table(quantity: str, bins: Sequence[MetricBin], form: str) -> Table:
         ]
         for row in bins
     ]
-    columns = (quantity, "objects", "true Ia", *(METRIC_NAMES[name].lower() for name in BINNED))
+    columns = (quantity, "objects", "true Ia", *(metric_words(name) for name in BINNED))
     return Table(f"Metrics in bins of {quantity}", columns, rows)
 
 
@@ -213,11 +213,11 @@ def _mixes_table(mixes: Sequence[ClassMix]) -> Table:
         [
             text(mix.name),
             text(", ".join(f"{name} {share:.1%}" for name, share in mix.shares.items())),
-            *(estimated(mix.metrics.get(name)) for name in (*BINNED, "auc", "ece")),
+            *(estimated(mix.metrics.get(name)) for name in (*BINNED, "ece")),
         ]
         for mix in mixes
     ]
-    columns = ("mix", "shares", *(METRIC_NAMES[name].lower() for name in BINNED), "AUC", "calibration error")
+    columns = ("mix", "shares", *(metric_words(name) for name in (*BINNED, "ece")))
     return Table("The metrics were the classes mixed otherwise", columns, rows)
 
 

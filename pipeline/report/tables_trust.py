@@ -7,7 +7,7 @@ from typing import Final
 
 from pipeline.evaluate.findings import Comparison, Drift, EarlyClassification, EarlyPoint, Evaluation, Trust
 from pipeline.report.content import Report
-from pipeline.report.names import METRIC_NAMES
+from pipeline.report.names import METRIC_NAMES, metric_words
 from pipeline.report.tables import Cell, Table, counted, estimated, numeric, percent, text
 
 __all__ = ["comparison_table", "trust_tables"]
@@ -98,7 +98,7 @@ def _early_table(early: EarlyClassification) -> Table:
             text(_moment(point)),
             counted(point.n_objects),
             counted(point.n_without),
-            *(estimated(point.metrics.get(name)) for name in EARLY),
+            *(estimated(point.metrics.get(name), 3) for name in EARLY),
         ]
         for point in early.points
     ]
@@ -106,7 +106,7 @@ def _early_table(early: EarlyClassification) -> Table:
         "light curves until",
         "objects",
         "without a probability yet",
-        *(METRIC_NAMES[name].lower() if name != "auc" else "AUC" for name in EARLY),
+        *(metric_words(name) for name in EARLY),
     )
     strong = frozenset(i for i, point in enumerate(early.points) if point.since in ("sixth", "whole"))
     return Table(f"{early.n_objects:,} of {early.n_available:,} objects, cut short", columns, rows, strong)
@@ -142,7 +142,16 @@ def _drift_table(drift: Drift) -> Table:
         ]
         for feature in drift.features
     ]
-    columns = ("property", "PSI", "KS", "p", "median, training", "median, survey", "missing, training", "missing, survey")
+    columns = (
+        "property",
+        "PSI",
+        "KS",
+        "p",
+        "median, training",
+        "median, survey",
+        "missing, training",
+        "missing, survey",
+    )
     strong = frozenset(i for i, feature in enumerate(drift.features) if feature.psi > 0.25)
     caption = f"{drift.n_survey:,} objects of the survey against {drift.n_training:,} of the training data"
     return Table(caption, columns, rows, strong)
@@ -187,8 +196,8 @@ def _sensitivities_table(trust: Trust) -> Table:
         ]
         for found in trust.sensitivities
     ]
-    columns = ("change", "class changes", "mean |ΔP(Ia)|", *(f"Δ {METRIC_NAMES[n].lower()}" for n in SENSITIVE))
-    return Table(f"Small changes of {trust.n_objects:,} objects", [c.replace("auc", "AUC") for c in columns], rows)
+    columns = ("change", "class changes", "mean |ΔP(Ia)|", *(f"Δ {metric_words(n)}" for n in SENSITIVE))
+    return Table(f"Small changes of {trust.n_objects:,} objects", columns, rows)
 
 
 def _signed(value: float) -> Cell:

@@ -15,6 +15,7 @@ async function makeLive(figure) {
   const chart = figure.querySelector(".chart");
   const live = document.createElement("div");
   live.className = "live";
+  live.setAttribute("aria-hidden", "true"); // the element around it says what it shows
   chart.append(live);
   const options = { renderer: "svg", actions: false, ast: true, config: vegaConfig, mode: "vega-lite" };
   await window.vegaEmbed(live, specifications[figure.id], options);

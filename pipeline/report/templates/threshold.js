@@ -1,7 +1,7 @@
 // The threshold: purity, completeness, figure of merit and the confusion matrix at any threshold of the grid, from
 // counts alone. A stored threshold lies between two of the grid, and shows its own exact counts.
 
-const selection = readJson("selection");
+const selection = readJson("selection-counts");
 
 const share = (part, whole) => (whole > 0 ? part / whole : NaN);
 const inWords = (value) => (Number.isFinite(value) ? value.toFixed(4) : "–");
