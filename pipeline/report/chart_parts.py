@@ -45,11 +45,13 @@ def data_of(table: pd.DataFrame) -> alt.InlineData:
     return alt.InlineData(values=[dict(zip(table.columns, row, strict=True)) for row in rows])
 
 
-def series_scales(names: Sequence[str], column: str = "series", columns: int = 2) -> tuple[alt.Color, alt.StrokeDash]:
+def series_scales(
+    names: Sequence[str], column: str = "series", columns: int = 2, symbol: str = "stroke"
+) -> tuple[alt.Color, alt.StrokeDash]:
     """Return a colour and a dash for each series, with one legend for both."""
     colors = [SERIES[i % len(SERIES)] for i in range(len(names))]
     dashes = [list(DASHES[i % len(DASHES)]) for i in range(len(names))]
-    legend = alt.Legend(columns=columns, symbolType="stroke")
+    legend = alt.Legend(columns=columns, symbolType=symbol)
     color = alt.Color(f"{column}:N", scale=alt.Scale(domain=list(names), range=colors), legend=legend)
     dash = alt.StrokeDash(f"{column}:N", scale=alt.Scale(domain=list(names), range=dashes), legend=legend)
     return color, dash

@@ -32,7 +32,7 @@ def draw_history(history: Sequence[HistoryRow], fields: Mapping[str, str], title
     pick, opacity = pick_series()
     lines = (
         chart_of(table, "lines")
-        .mark_line(strokeWidth=1.4, point=bool(table["epoch"].min() == table["epoch"].max()))
+        .mark_line(strokeWidth=1.4, point=True if table["epoch"].max() == 1 else alt.Undefined)
         .encode(
             x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=_ticks(table["epoch"].max()), format="d")),
             y=alt.Y(
@@ -92,7 +92,7 @@ def draw_light_curve(curve: GalleryCurve, bands: Sequence[str]) -> Drawing:
     if not curve.history_mjd:
         return table, upper
     return table, alt.vconcat(upper, _probabilities(curve, domain), spacing=4).resolve_scale(
-        color="independent", strokeDash="independent"
+        color="independent", shape="independent", strokeDash="independent"
     )
 
 

@@ -137,7 +137,7 @@ def draw_priors(drift: Drift) -> Drawing:
     values |= {"survey, true": drift.true_prior} if drift.true_prior else {}
     rows = [(series, name, share) for series, shares in values.items() for name, share in shares.items()]
     table = pd.DataFrame(rows, columns=["series", "class", "share"])
-    color, _ = series_scales(list(values), columns=3)
+    color, _ = series_scales(list(values), columns=3, symbol="square")
     bars = (
         chart_of(table)
         .mark_bar(height={"band": 0.85})

@@ -32,11 +32,12 @@ from pipeline.report.plain_gallery import choose_plain_gallery
 from pipeline.schema import Predictions, Truth
 from pipeline.train.training_run import read_history, read_split
 
-__all__ = ["bin_redshifts", "collect", "describe_history", "describe_quarantine", "named_after"]
+__all__ = ["bin_redshifts", "collect", "describe_history", "describe_quarantine", "named_after", "predictions_file"]
 
 MAX_ENTRIES: Final = 200
 """Entries of the quarantine that report.json keeps; all are counted."""
 REDSHIFT_STEP: Final = 0.05
+PREDICTIONS: Final = "predictions.parquet"
 
 
 def collect(run: Path, beside: Sequence[Path] = ()) -> ReportContent:
@@ -53,7 +54,7 @@ def collect(run: Path, beside: Sequence[Path] = ()) -> ReportContent:
     split = read_split(run) if train else None
     experiment = train["configuration"]["experiment"] if train else {}
     surveys = sorted(light_curves.objects["SURVEY"].dropna().unique())
-    predictions = read_predictions(Path(configuration["outputs"][0]))
+    predictions = read_predictions(predictions_file(run) or run / PREDICTIONS)
     judged = part_of(predictions, split)
     n_available = int(np.isfinite(judged.probabilities).all(axis=1).sum())
     return ReportContent(
@@ -84,6 +85,12 @@ def collect(run: Path, beside: Sequence[Path] = ()) -> ReportContent:
         command=str(read_record(run, "run").get("command") or classify.get("command", "")),
         protocol=experiment.get("protocol"),
     )
+
+
+def predictions_file(run: Path) -> Path | None:
+    """Return the predictions of a run: those it was told to write, or those in its folder; None where all are gone."""
+    told = read_record(run, "classify").get("configuration", {}).get("outputs", [])
+    return next((path for path in (*map(Path, told), run / PREDICTIONS) if path.exists()), None)
 
 
 def part_of(predictions: Predictions, split: Split | None) -> Predictions:

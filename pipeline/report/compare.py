@@ -10,6 +10,7 @@ from pipeline.evaluate.comparison import compare
 from pipeline.evaluate.evaluation_run import select
 from pipeline.evaluate.findings import Comparison
 from pipeline.provenance import read_record
+from pipeline.report.collect import predictions_file
 from pipeline.report.draw import ReportError
 from pipeline.schema import Predictions
 from pipeline.train.training_run import read_split
@@ -41,8 +42,7 @@ def judged_predictions(run: Path) -> Predictions:
     Raises:
         ReportError: if the folder holds none.
     """
-    outputs = read_record(run, "classify").get("configuration", {}).get("outputs", [])
-    path = next((found for found in (run / "predictions.parquet", *map(Path, outputs)) if found.exists()), None)
+    path = predictions_file(run)
     if path is None:
         raise ReportError(f"{run} holds no predictions to compare with: expected a folder that `snflow run` wrote")
     predictions = read_predictions(path)

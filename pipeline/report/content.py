@@ -122,7 +122,7 @@ class Data:
     """Where the light curves come from, and which were used for what.
 
     Attributes:
-        ingest: summary of the ingest: sources, n_files, n_ingested, n_quarantined, reasons (count by reason), seconds, …
+        ingest: summary of the ingest: sources, n_files, n_ingested, n_quarantined, reasons (count by reason) and more.
         cuts: objects that each selection cut left out.
         split: objects in train, validation and test.
         class_mix: objects by part and class.
@@ -134,8 +134,8 @@ class Data:
     cuts: dict[str, int] = field(default_factory=dict)
     split: dict[str, int] = field(default_factory=dict)
     class_mix: dict[str, dict[str, int]] = field(default_factory=dict)
-    redshifts: RedshiftHistogram = RedshiftHistogram()
-    quarantine: Quarantine = Quarantine()
+    redshifts: RedshiftHistogram = field(default_factory=RedshiftHistogram)
+    quarantine: Quarantine = field(default_factory=Quarantine)
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class ReportContent:
     title: str
     is_simulated: bool
     verdict: Verdict = Verdict()
-    data: Data = Data()
+    data: Data = field(default_factory=Data)
     history: tuple[HistoryRow, ...] = ()
     gallery: tuple[GalleryCurve, ...] = ()
     n_gallery_available: int = 0
@@ -211,7 +211,7 @@ class Report:
     """
 
     content: ReportContent
-    findings: Findings = Findings()
+    findings: Findings = field(default_factory=Findings)
 
     def __post_init__(self) -> None:
         """Validate once, at the boundary."""

@@ -225,8 +225,9 @@ def _draw_calibration(report: Report, headline: Evaluation) -> Iterator[Figure]:
             draw_abstention(headline.abstention),
             "What is gained by leaving the least certain objects without a class. Purity and completeness by most "
             "probable class; completeness over all true Ia.",
-            f"Accuracy, purity and completeness against the share of objects that keep a class; accuracy rises from "
-            f"{headline.abstention.accuracy[0]:.3f} with all to {headline.abstention.accuracy[-1]:.3f} with the fewest.",
+            "Accuracy, purity and completeness against the share of objects that keep a class; accuracy goes from "
+            f"{headline.abstention.accuracy[0]:.3f} with all to "
+            f"{headline.abstention.accuracy[-1]:.3f} with the fewest.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Light curves to look at, from photometry and predictions alone: what a gallery shows where the model is not at hand."""
+"""Light curves to look at, from photometry and predictions alone, for a gallery where the model is not at hand."""
 
 from __future__ import annotations
 

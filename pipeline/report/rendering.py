@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +31,13 @@ PRINT_TYPE: Final = 1.3
 
 def render_svg(figure: Figure) -> str:
     """Return the figure as SVG whose ids carry the figure's key, so that many can stand on one page."""
-    svg = vl_convert.vegalite_to_svg(figure.chart.to_dict(), vl_version=VEGA_LITE, config=CONFIG)
-    names = {name: f"{figure.key}-{number}" for number, name in enumerate(re.findall(r'\bid="([^"]+)"', svg))}
+    return _render(figure.key, json.dumps(figure.chart.to_dict()))
+
+
+@lru_cache(maxsize=64)
+def _render(key: str, spec: str) -> str:
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, config=CONFIG)
+    names = {name: f"{key}-{number}" for number, name in enumerate(re.findall(r'\bid="([^"]+)"', svg))}
     for name, unique in names.items():
         svg = svg.replace(f'id="{name}"', f'id="{unique}"').replace(f"url(#{name})", f"url(#{unique})")
     # The element around it says what it shows; its marks have no names of their own.
@@ -40,9 +46,8 @@ def render_svg(figure: Figure) -> str:
 
 def render_pdf(figure: Figure) -> bytes:
     """Return the figure as a PDF whose page is exactly one column wide, or both where the figure is wide."""
-    scale = _width_mm(figure) * POINTS_PER_MM / _width_px(_print_svg(figure))
-    spec = figure.chart.to_dict()
-    return bytes(vl_convert.vegalite_to_pdf(spec, vl_version=VEGA_LITE, config=_print_config(), scale=scale))
+    # The size of a PDF is in points, one to each unit of the drawing; millimetres would be taken at 96 to the inch.
+    return bytes(vl_convert.svg_to_pdf(_resized(_print_svg(figure), _width_mm(figure) * POINTS_PER_MM, "")))
 
 
 def write_figures(report: Report, out_dir: Path) -> list[Path]:
@@ -52,7 +57,7 @@ def write_figures(report: Report, out_dir: Path) -> list[Path]:
     for figure in [*draw_figures(report).values(), *(figure for _, figure in draw_gallery(report))]:
         contents = {
             "pdf": render_pdf(figure),
-            "svg": _in_millimetres(_print_svg(figure), _width_mm(figure)).encode(),
+            "svg": _resized(_print_svg(figure), _width_mm(figure), "mm").encode(),
             "csv": figure.table.to_csv(index=False).encode(),
         }
         for ending, content in contents.items():
@@ -63,8 +68,8 @@ def write_figures(report: Report, out_dir: Path) -> list[Path]:
 
 
 def interactive_config() -> dict[str, Any]:
-    """Return the configuration for a browser: every mark tells its numbers, lines at their points."""
-    return {**CONFIG, "mark": {"tooltip": True}, "line": {**CONFIG["line"], "point": "transparent"}}
+    """Return the configuration for a browser: every mark tells its numbers, lines at points that are not seen."""
+    return {**CONFIG, "mark": {"tooltip": True}, "line": {**CONFIG["line"], "point": {"opacity": 0, "size": 60}}}
 
 
 @cache
@@ -100,12 +105,10 @@ def _width_mm(figure: Figure) -> float:
     return PAGE_MM if figure.is_wide else COLUMN_MM
 
 
-def _width_px(svg: str) -> float:
-    return float(re.search(r'<svg[^>]*\bwidth="([\d.]+)"', svg).group(1))  # type: ignore[union-attr]
-
-
-def _in_millimetres(svg: str, width: float) -> str:
+def _resized(svg: str, width: float, unit: str) -> str:
     """Give the root of an SVG its size on paper; its coordinates stay in `viewBox`."""
-    height = width * float(re.search(r'<svg[^>]*\bheight="([\d.]+)"', svg).group(1)) / _width_px(svg)  # type: ignore[union-attr]
-    svg = re.sub(r'(<svg[^>]*\bwidth=)"[\d.]+"', rf'\1"{width:g}mm"', svg, count=1)
-    return re.sub(r'(<svg[^>]*\bheight=)"[\d.]+"', rf'\1"{height:.3f}mm"', svg, count=1)
+    found = [re.search(rf'<svg[^>]*\b{side}="([\d.]+)"', svg) for side in ("width", "height")]
+    drawn_width, drawn_height = (float(match.group(1)) if match else 1.0 for match in found)
+    for side, size in (("width", width), ("height", width * drawn_height / drawn_width)):
+        svg = re.sub(rf'(<svg[^>]*\b{side}=)"[\d.]+"', rf'\g<1>"{size:.3f}{unit}"', svg, count=1)
+    return svg

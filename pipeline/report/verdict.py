@@ -41,11 +41,13 @@ def verdict_markdown(content: ReportContent) -> str:
         lines.append("\nThese light curves were simulated by snflow itself.")
     if content.verdict.checks:
         lines += ["", "| check | status | wanted | meaning |", "|---|---|---|---|"]
-        lines += [
-            f"| {_plain(check.name)} | {STATUS_NAMES[check.status]} | {_plain(check.wanted)} | {_plain(check.meaning)} |"
-            for check in content.verdict.checks
-        ]
+        lines += [_row(check) for check in content.verdict.checks]
     return "\n".join(lines)
+
+
+def _row(check: Check) -> str:
+    cells = (check.name, STATUS_NAMES[check.status], check.wanted, check.meaning)
+    return f"| {' | '.join(map(_plain, cells))} |"
 
 
 def _plain(text: str) -> str:

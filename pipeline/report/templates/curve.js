@@ -118,13 +118,13 @@ function drawCurve(curve, bands, classes, clipId, label) {
   const range = fluxRange(curve);
   const y = scale(...range, bottom, top);
   const parts = [];
-  drawAxes(parts, x, y, [top, bottom], ticks(first, last, 4), ticks(...range, 4), "FLUXCAL", !hasHistory);
+  drawAxes(parts, x, y, [top, bottom], ticks(first, last, 5), ticks(...range, 5), "FLUXCAL", !hasHistory);
   const window = { x: SIZE.left, y: top, width: SIZE.width - SIZE.left - SIZE.right, height: SIZE.flux };
   parts.push(svgElement("clipPath", { id: clipId }, svgElement("rect", window)));
   parts.push(svgElement("g", { "clip-path": `url(#${clipId})` }, ...drawPhotometry(curve, bands, x, y)));
   if (hasHistory) {
     const chance = scale(0, 1, end, lower);
-    drawAxes(parts, x, chance, [lower, end], ticks(first, last, 4), [0, 0.5, 1], "P", true);
+    drawAxes(parts, x, chance, [lower, end], ticks(first, last, 5), [0, 0.5, 1], "P", true);
     parts.push(...drawHistory(curve, classes, x, chance), ...drawClassLegend(curve, classes, end + 28));
   }
   const box = `0 0 ${SIZE.width} ${end + SIZE.bottom}`;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,7 @@ def make_bins(edges, seed=5) -> tuple[MetricBin, ...]:
     names = ("accuracy", "purity", "completeness", "figure_of_merit")
     return tuple(
         MetricBin(low, high, 40, 10, {name: Estimate(float(rng.uniform(0.7, 0.99)), 0.02) for name in names})
-        for low, high in zip(edges, edges[1:], strict=False)
+        for low, high in pairwise(edges)
     )
 
 
