@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from pipeline.report.style import DASHES, SERIES
+from pipeline.report.style import series_style
 
 __all__ = [
     "HEIGHT",
@@ -49,8 +49,8 @@ def series_scales(
     names: Sequence[str], column: str = "series", columns: int = 2, symbol: str = "stroke"
 ) -> tuple[alt.Color, alt.StrokeDash]:
     """Return a colour and a dash for each series, with one legend for both."""
-    colors = [SERIES[i % len(SERIES)] for i in range(len(names))]
-    dashes = [list(DASHES[i % len(DASHES)]) for i in range(len(names))]
+    styles = [series_style(place) for place in range(len(names))]
+    colors, dashes = [color for color, _ in styles], [list(dash) for _, dash in styles]
     legend = alt.Legend(columns=columns, symbolType=symbol)
     color = alt.Color(f"{column}:N", scale=alt.Scale(domain=list(names), range=colors), legend=legend)
     dash = alt.StrokeDash(f"{column}:N", scale=alt.Scale(domain=list(names), range=dashes), legend=legend)

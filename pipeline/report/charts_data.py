@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.report.chart_parts import PERCENT, WIDTH, Drawing, chart_of, pick_series, series_scales
 from pipeline.report.content import HistoryRow, RedshiftHistogram
 from pipeline.report.gallery import GalleryCurve
-from pipeline.report.style import ACCENT, DASHES, SERIES, band_scales
+from pipeline.report.style import ACCENT, band_scales, series_style
 
 __all__ = ["draw_history", "draw_light_curve", "draw_redshift_histogram", "flux_range"]
 
@@ -145,8 +145,9 @@ def _probabilities(curve: GalleryCurve, domain: list[float]) -> alt.Chart:
         for time, value in zip(curve.history_mjd, curve.history[name], strict=True)
     ]
     table = pd.DataFrame(rows, columns=["MJD", "class", "P"]).round(4)
-    scale = alt.Scale(domain=names, range=[SERIES[i % len(SERIES)] for i in range(len(names))])
-    dashes = alt.Scale(domain=names, range=[list(DASHES[i % len(DASHES)]) for i in range(len(names))])
+    styles = [series_style(place) for place in range(len(names))]
+    scale = alt.Scale(domain=names, range=[color for color, _ in styles])
+    dashes = alt.Scale(domain=names, range=[list(dash) for _, dash in styles])
     legend = alt.Legend(columns=4, orient="bottom")
     lines = (
         chart_of(table)

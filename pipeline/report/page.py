@@ -25,7 +25,7 @@ from pipeline.report.content import Report
 from pipeline.report.figures import Figure, draw_figures, draw_gallery
 from pipeline.report.names import METRIC_NAMES
 from pipeline.report.rendering import interactive_config, render_svg, vega_script
-from pipeline.report.style import DASHES, SERIES, band_scales, dark_rules, order_bands
+from pipeline.report.style import band_scales, dark_rules, order_bands, series_style
 from pipeline.report.tables import Table, format_count, format_number, main_tables
 from pipeline.report.tables_trust import comparison_table, trust_tables
 from pipeline.report.verdict import STATUS_NAMES, overall
@@ -197,8 +197,8 @@ def _gallery(report: Report) -> dict[str, Any] | None:
     return {
         "bands": [{"name": n, "color": c, "shape": s} for n, c, s in zip(bands, colors, shapes, strict=True)],
         "classes": [
-            {"name": name, "color": SERIES[i % len(SERIES)], "dash": DASHES[i % len(DASHES)]}
-            for i, name in enumerate(classes)
+            {"name": name, "color": color, "dash": dash}
+            for name, (color, dash) in zip(classes, map(series_style, range(len(classes))), strict=True)
         ],
         "perPage": CARDS,
         "curves": [_short(to_json(curve)) for curve in curves],

@@ -1,7 +1,7 @@
 // One light curve as SVG: photometry with errors and what the network was given, over the probabilities night by night.
 // Colours are attributes, so that the style sheet can exchange them in the dark.
 
-const SIZE = { width: 340, left: 46, right: 8, top: 8, flux: 180, gap: 14, chance: 64, bottom: 32 };
+const SIZE = { width: 340, left: 46, right: 8, top: 8, flux: 180, gap: 14, chance: 64, bottom: 32, row: 13 };
 const INK = "#1b2430", MUTED = "#5c6874", RULE = "#dde2e7";
 
 function svgElement(name, attributes, ...children) {
@@ -97,14 +97,16 @@ function drawHistory(curve, classes, x, y) {
   });
 }
 
-// Class names on the right end of their lines would collide; they stand in a row below instead.
+// Class names on the right end of their lines would collide; they stand in rows below instead.
 function drawClassLegend(curve, classes, top) {
-  let left = SIZE.left;
+  let left = SIZE.left, row = 0;
   return classes.filter(({ name }) => name !== "nonIa" && curve.history[name]).map(({ name, color, dash }) => {
-    const group = svgElement("g", { transform: `translate(${left},${top})` },
+    const width = 30 + 6.2 * name.length;
+    if (left + width > SIZE.width - 36) [left, row] = [SIZE.left, row + 1];
+    const group = svgElement("g", { transform: `translate(${left},${top + row * SIZE.row})` },
       svgElement("line", { x1: 0, x2: 16, y1: -3, y2: -3, stroke: color, "stroke-width": 2, "stroke-dasharray": dash[1] ? dash.join(" ") : "none" }),
       svgElement("text", { x: 20, y: 0, fill: MUTED, "font-size": 10 }, name));
-    left += 30 + 6.2 * name.length;
+    left += width;
     return group;
   });
 }
@@ -127,6 +129,7 @@ function drawCurve(curve, bands, classes, clipId, label) {
     drawAxes(parts, x, chance, [lower, end], ticks(first, last, 5), [0, 0.5, 1], "P", true);
     parts.push(...drawHistory(curve, classes, x, chance), ...drawClassLegend(curve, classes, end + 28));
   }
-  const box = `0 0 ${SIZE.width} ${end + SIZE.bottom}`;
+  const extra = hasHistory ? SIZE.row * Math.floor(classes.length / 6) : 0;
+  const box = `0 0 ${SIZE.width} ${end + SIZE.bottom + extra}`;
   return svgElement("svg", { viewBox: box, role: "img", "aria-label": label }, ...parts);
 }

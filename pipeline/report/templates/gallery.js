@@ -26,6 +26,7 @@ function chosenCurves(state) {
 
 function describe(curve) {
   const chances = Object.entries(curve.probabilities).filter(([name]) => name !== "nonIa")
+    .sort(([, a], [, b]) => b - a).slice(0, 3) // of many classes, the most probable
     .map(([name, value]) => `P(${name}) = ${value === null ? "–" : value.toFixed(3)}`);
   const further = [["novelty", curve.novelty], ["redshift given", curve.redshift]]
     .filter(([, value]) => value !== null).map(([name, value]) => `${name} ${value.toFixed(3)}`);
