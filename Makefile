@@ -33,7 +33,7 @@ test-slow: install  ## the tests that take minutes: whole commands, killed and r
 
 test-all: test test-slow  ## every test
 
-bench: install  ## reading, preparing, training and classifying speed, beside the machine's own
+bench: install  ## reading, preparing, training, classifying and evaluating speed, beside the machine's own
 	$(BIN)/python -m tests.benchmarks
 
 clean:  ## remove the virtual environment and caches; runs/ stays

@@ -10,6 +10,7 @@ import typer
 from flows.cli_quarantine import quarantine_app
 from flows.console import (
     pointing_at_quarantine,
+    print_json,
     say,
     say_quarantined,
     show,
@@ -88,6 +89,15 @@ def show_version(is_wanted: bool) -> None:
         from pipeline.provenance import versions
 
         typer.echo(f"snflow {versions()['snflow']}")
+        raise typer.Exit
+
+
+def show_schema(is_wanted: bool) -> None:
+    """Print the JSON Schema of metrics.json and stop."""
+    if is_wanted:
+        from pipeline.evaluate.findings import json_schema
+
+        print_json(json_schema())
         raise typer.Exit
 
 
@@ -281,16 +291,41 @@ def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Predictions, .parquet or .csv.")],
     truth: Annotated[Path, typer.Option("--truth", help="A catalogue, light curves with classes, or a table.")],
     out: OutFolder,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prior",
+            metavar="CLASS=SHARE",
+            help="Give the metrics also as they would be with this share of a class, such as Ia=0.3; classes not named "
+            "share the rest in natural proportion. May be given again.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option("--threshold", metavar="NAME=P", help="Judge another threshold on P(Ia), such as pure=0.7."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 300,
+    schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema", callback=show_schema, is_eager=True, help="Print the JSON Schema of metrics.json and stop."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare predictions with true classes: metrics with bootstrap errors, in `metrics.json`.
 
-    Example: `snflow evaluate predictions.parquet --truth catalogue --out runs/check`
+    Example: `snflow evaluate predictions.parquet --truth catalogue --prior Ia=0.3 --out runs/check`
     """
     with explained():
-        from pipeline.evaluate.evaluation_run import evaluate_file
+        from pipeline.evaluate.evaluation_run import EvaluateSettings, evaluate_file
+        from pipeline.settings import load_settings
 
-        summary = evaluate_file(predictions, truth, out, typed_command())
+        shares, thresholds = _pairs(prior, "--prior CLASS=SHARE"), _pairs(threshold, "--threshold NAME=P")
+        values = {"prior": shares, "thresholds": thresholds, "seed": seed, "n_resamples": resamples}
+        settings = load_settings(EvaluateSettings, values, "command line")
+        summary = evaluate_file(predictions, truth, out, typed_command(), settings)
         show_metrics(f"{summary['n_evaluated']} objects of {predictions}", summary, as_json)
 
 

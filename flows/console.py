@@ -145,10 +145,19 @@ def show_metrics(title: str, summary: Mapping[str, Any], as_json: bool = False) 
     if as_json:
         print_json(summary)
         return
+    _print_metrics(title, summary["metrics"])
+    for name, point in summary.get("operating_points", {}).items():
+        _print_metrics(f"{name}: {point['called_ia']} objects of P(Ia) > {point['threshold']:g}", point["metrics"])
+    if "prior" in summary:
+        shares = ", ".join(f"{share:.1%} {name}" for name, share in summary["prior"]["shares"].items())
+        _print_metrics(f"As they would be with {shares}", summary["prior"]["metrics"])
+
+
+def _print_metrics(title: str, metrics: Mapping[str, Any]) -> None:
     table = Table(title=title, title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("±", justify="right")
-    for name, found in summary["metrics"].items():
+    for name, found in metrics.items():
         table.add_row(name, f"{found['value']:.4f}", f"{found['std']:.4f}")
     Console().print(table)

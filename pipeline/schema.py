@@ -218,9 +218,10 @@ class Predictions:
 
     Attributes:
         table: SNID, STATUS (one of STATUSES), REASON ("" when classified), P_<class> (rows sum to 1; NaN unless
-            classified or abstained), P_<class>_STD (over the ensemble; NaN for a single network), NOVELTY (NaN where
-            the model carries no novelty score), N_EPOCHS (measurements the model used), LAST_MJD [d], MODEL,
-            PHOTOMETRY_HASH, CREATED (UTC, ISO 8601).
+            classified or abstained), P_<class>_STD (over the ensemble; NaN for a single network), NOVELTY (from 0, a
+            course of flux like those of the training supernovae, to 1, unlike them; NaN where there are no
+            probabilities, or the model carries no novelty score), N_EPOCHS (measurements the model used), LAST_MJD [d],
+            MODEL, PHOTOMETRY_HASH, CREATED (UTC, ISO 8601).
         classes: class names in the order of the probability columns.
 
     Raises:

@@ -78,4 +78,6 @@ def _differences(light_curves: LightCurves, checkpoint: Checkpoint) -> list[str]
     n_without = int(objects[accepts.redshift.upper()].isna().sum()) if accepts.redshift != "none" else 0
     if n_without:
         notes.append(f"{n_without} of {len(objects)} objects have no {accepts.redshift}; classified without redshift")
+    if checkpoint.novelty is None:
+        notes.append("the model was trained before there was a novelty score: NOVELTY is empty; train it again for one")
     return notes

@@ -110,7 +110,7 @@ class Classifier:
         names = probability_columns(self.checkpoint.classes)
         table[names] = spread_rows(answers.mean, accepted, len(light_curves))
         table[[f"{name}_STD" for name in names]] = spread_rows(answers.spread, accepted, len(light_curves))
-        table["NOVELTY"] = np.nan
+        table["NOVELTY"] = spread_rows(self._novelty(resampled)[:, None], accepted, len(light_curves))
         table["N_EPOCHS"] = n_epochs
         table["LAST_MJD"] = last_mjd(light_curves)
         table["MODEL"] = self.name
@@ -129,6 +129,11 @@ class Classifier:
         members = probabilities.reshape(len(self.networks), -1, *mean.shape).mean(axis=1)
         spread = members.std(axis=0) if len(members) > 1 else np.full_like(mean, np.nan)
         return Answers(mean, spread)
+
+    def _novelty(self, resampled: Resampled) -> FloatArray:
+        """(n_objects,) NOVELTY; NaN where the model carries no score."""
+        score = self.checkpoint.novelty
+        return np.full(len(resampled), np.nan) if score is None else score(resampled)
 
 
 def with_redshift(light_curves: LightCurves, kind: str) -> LightCurves:

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.evaluate.evaluation import find_targets
 from pipeline.evaluate.findings import Comparison, Difference
 from pipeline.evaluate.metrics import MAX_RESAMPLED, METRICS, draw_counts, measure
-from pipeline.evaluate.scores import Floats, Scores, quantise
+from pipeline.evaluate.scores import Floats, Scores, condense
 from pipeline.schema import Predictions, Truth
 
 __all__ = ["compare", "compare_scores"]
@@ -77,7 +77,7 @@ def compare_scores(ours: Scores, theirs: Scores, seed: int, n_resamples: int) ->
     """
     mine, yours = measure(ours), measure(theirs)
     drawn: dict[str, list[Floats]] = {name: [] for name in METRICS}
-    cells = quantise(ours, theirs) if len(ours) > MAX_RESAMPLED else None
+    cells = condense(ours, theirs) if len(ours) > MAX_RESAMPLED else None
     pair = (ours, theirs) if cells is None else cells.scores
     shift = _blur(pair, mine, yours, cells.counts) if cells is not None else dict.fromkeys(METRICS, 0.0)
     n_drawn = n_resamples if len(ours) > 1 else 0
@@ -128,4 +128,5 @@ def _scores(table: pd.DataFrame, columns: tuple[str, ...]) -> Scores:
         targets = (table["TARGET"] != "Ia").to_numpy().astype(np.int64)
         return Scores(np.column_stack([p_ia, 1 - p_ia]), targets)
     places = table["TARGET"].map({name: place for place, name in enumerate(columns)})
-    return Scores(table[list(columns)].to_numpy(np.float64), places.to_numpy(np.int64), columns.index("Ia"))
+    targets = np.asarray(places, dtype=np.int64)
+    return Scores(table[list(columns)].to_numpy(np.float64), targets, columns.index("Ia"))

@@ -48,7 +48,7 @@ def choose_thresholds(scores: Scores) -> dict[str, float]:
     merit = true**2 / (max(n_ia, 1) * (true + PSEUDO_PURITY_WEIGHT * (called - true)))
     chosen = {}
     for target in TARGETS:
-        places = np.flatnonzero((true >= target * n_ia) & (true > 0))
+        places = np.flatnonzero((true / max(n_ia, 1) >= target) & (true > 0))
         chosen[f"completeness {100 * target:.0f} %"] = _below(p, places[0]) if len(places) else math.nan
     for target in TARGETS:
         places = np.flatnonzero((purity >= target) & (true > 0))

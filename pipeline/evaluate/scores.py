@@ -19,7 +19,7 @@ __all__ = [
     "Scores",
     "calibration_bin",
     "collapse",
-    "quantise",
+    "condense",
 ]
 
 THRESHOLD: Final = 0.5
@@ -29,9 +29,7 @@ CALIBRATION_BINS: Final = 15
 """Bins of equal width in P(Ia) behind the expected calibration error and the reliability diagram."""
 
 MAX_CELLS: Final = 30_000
-LOG2_LEVELS: Final = 12
-LOGIT_RANGE: Final = 36.0
-"""ln(P / (1 − P)) beyond which a double cannot tell P from 0 or 1."""
+"""Of `condense`, about. So many objects give standard deviations within 3 % of those of all, with 2 to 8 classes."""
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -107,11 +105,11 @@ class Scores:
 
 @dataclass(frozen=True)
 class Cells:
-    """Objects counted together: one row of scores, their mean probabilities, stands for all objects of a cell.
+    """Objects counted together: one object of each cell stands for all in it.
 
     Attributes:
-        scores: one representative a cell; of each sample that was grouped, so that all have the same cells.
-        counts: (n_cells,) objects in each.
+        scores: (n_cells) the objects that stand for their cells, in each of the samples that were grouped.
+        counts: (n_cells,) objects in each cell.
     """
 
     scores: tuple[Scores, ...]
@@ -128,69 +126,43 @@ def collapse(scores: Scores, thresholds: Sequence[float] = (THRESHOLD,)) -> Cell
 
     Nothing is lost for a metric that asks no more than that.
     """
-    key = scores.targets * scores.n_classes + scores.called
     above = np.searchsorted(np.unique(np.asarray(thresholds, dtype=float)), scores.p_ia, side="left")
-    return _gather(_combine(key, above), (scores,))
+    key = (scores.targets * scores.n_classes + scores.called) * (len(thresholds) + 1) + above
+    counts = np.bincount(key)
+    member = np.zeros(len(counts), dtype=np.int64)
+    member[key] = np.arange(len(key))
+    is_filled = counts > 0
+    return Cells((scores.take(member[is_filled]),), counts[is_filled])
 
 
-def quantise(*samples: Scores) -> Cells:
-    """Count objects together whose probabilities are nearly the same, in at most about MAX_CELLS cells.
+def condense(*samples: Scores) -> Cells:
+    """Count objects together that are much alike, in about MAX_CELLS cells.
 
-    A cell holds one true class, one called class, one calibration bin and one side of THRESHOLD, and probabilities
-    that fall into one of 4096 steps of ln(P/(1−P)); of more than two classes, or several samples, the steps are
-    doubled until there are few enough cells. With two classes a step is 0.018 wide: 1.8 % in P near 0, 0.0044 near a
-    half.
+    Objects of one true class, one called class, one calibration bin and one side of THRESHOLD (in every sample) are
+    ordered by P(Ia) and cut into runs of equal length, whose middle object stands for its run; the number of runs goes
+    with the square root of how many such objects there are, so that rare mistakes stay finely sampled. Counts of
+    classes and calls are exact. P(Ia) is off by at most the width of a run, and other probabilities keep their
+    distribution, because the middle by P(Ia) is a random object otherwise: a mean would narrow it.
 
     Args:
         samples: scores of the same objects, in the same order.
     """
-    base = samples[0].targets
+    key = samples[0].targets
     for scores in samples:
-        for level in (scores.called, calibration_bin(scores.p_ia), scores.p_ia > THRESHOLD):
-            base = _combine(base, level)
-    columns = [scores.p_ia[:, None] if scores.n_classes == 2 else scores.probabilities for scores in samples]
-    levels = [_logit_level(values) for values in np.concatenate(columns, axis=1).T]
-    for coarser in range(LOG2_LEVELS + 1):
-        key = base
-        for level in levels:
-            key = _combine(key, level >> coarser)
-            if key.max() >= MAX_CELLS:
-                break
-        else:
-            return _gather(key, samples)
-    return _gather(base, samples)
+        for label in (scores.called, calibration_bin(scores.p_ia), scores.p_ia > THRESHOLD):
+            key = _number_pairs(key, label)
+    order = np.lexsort((samples[0].p_ia, key))
+    sizes = np.bincount(key)
+    runs = np.minimum(sizes, np.ceil(MAX_CELLS * np.sqrt(sizes) / np.sqrt(sizes).sum()).astype(np.int64))
+    group = key[order]
+    place = np.arange(len(order)) - (np.cumsum(sizes) - sizes)[group]
+    cell = (np.cumsum(runs) - runs)[group] + place * runs[group] // sizes[group]
+    counts = np.bincount(cell)
+    rows = order[np.cumsum(counts) - counts + counts // 2]
+    return Cells(tuple(scores.take(rows) for scores in samples), counts)
 
 
-def _logit_level(p: Floats) -> Integers:
-    tiny = float(np.exp(-LOGIT_RANGE))
-    logit = np.log(np.maximum(p, tiny)) - np.log(np.maximum(1 - p, tiny))
-    level = (logit + LOGIT_RANGE) * (2**LOG2_LEVELS / (2 * LOGIT_RANGE))
-    return np.clip(level, 0, 2**LOG2_LEVELS - 1).astype(np.int64)
-
-
-def _combine(key: Integers, other: npt.NDArray[np.integer | np.bool_]) -> Integers:
+def _number_pairs(key: Integers, other: npt.NDArray[np.integer | np.bool_]) -> Integers:
     """Number the pairs of two keys that occur, from zero."""
     _, numbers = np.unique(key * (int(other.max(initial=0)) + 1) + other, return_inverse=True)
     return np.asarray(numbers, dtype=np.int64)
-
-
-def _gather(key: Integers, samples: Sequence[Scores]) -> Cells:
-    """Group by a key that counts from zero without gaps."""
-    order = np.argsort(key, kind="stable")
-    counts = np.bincount(key)
-    starts = np.cumsum(counts) - counts
-    targets = samples[0].targets[order[starts]]
-    return Cells(
-        tuple(
-            Scores(_means(scores.probabilities[order], starts, counts), targets, scores.positive) for scores in samples
-        ),
-        counts,
-    )
-
-
-def _means(ordered: Floats, starts: Integers, counts: Integers) -> Floats:
-    """Mean of each run of rows, kept within the run's range: rounding must not lift it over a threshold."""
-    if not len(ordered):
-        return ordered
-    low, high = np.minimum.reduceat(ordered, starts), np.maximum.reduceat(ordered, starts)
-    return np.clip(np.add.reduceat(ordered, starts) / counts[:, None], low, high)

@@ -34,7 +34,7 @@ def slice_by_redshift(scores: Scores, redshift: Floats, bootstrap: Bootstrap) ->
         bootstrap: of the metrics.
     """
     # The small shift keeps 0.3 out of the bin below it: 0.3 / 0.1 is 2.9999999999999996.
-    index = np.asarray(np.floor(redshift / REDSHIFT_STEP + 1e-9), dtype=np.float64)
+    index = np.floor(redshift / REDSHIFT_STEP + 1e-9)
     return _slice(scores, index, lambda k: (round(k * REDSHIFT_STEP, 6), round((k + 1) * REDSHIFT_STEP, 6)), bootstrap)
 
 
@@ -47,7 +47,7 @@ def slice_by_scale(scores: Scores, values: Floats, bootstrap: Bootstrap) -> tupl
         bootstrap: of the metrics.
     """
     edges = np.array(SCALE_EDGES)
-    index = np.searchsorted(edges, values, side="right") - 1.0
+    index = np.asarray(np.searchsorted(edges, values, side="right") - 1.0, dtype=np.float64)
     index[~((values >= edges[0]) & (values < edges[-1]))] = np.nan
     return _slice(scores, index, lambda k: (SCALE_EDGES[k], SCALE_EDGES[k + 1]), bootstrap)
 

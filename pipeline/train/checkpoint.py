@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any, Final
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -23,10 +26,18 @@ from pipeline.schema import ZP_INTERNAL
 from pipeline.settings import FrozenConfig
 from pipeline.taxonomy import CLASS_SETS
 from pipeline.train.experiment import Experiment
+from pipeline.train.novelty import NoveltyScore
+from pipeline.train.reference import Reference
 
 __all__ = ["Accepts", "Checkpoint", "CheckpointError"]
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+READABLE_VERSIONS: Final = (1, 2)
+"""A classifier of version 1 has no novelty score and no reference of its training data."""
+
+COMPANIONS: Final[dict[str, Any]] = {"novelty": NoveltyScore, "reference": Reference}
+"""What stands beside the weights: each has a part of model.json and a file of its own, <name>.safetensors."""
+
 Card = dict[str, Any]
 
 
@@ -63,6 +74,8 @@ class Checkpoint:
         thresholds: on P(Ia), chosen on validation objects, by purpose.
         accepts: what data it accepts.
         card: provenance and metrics, as JSON holds them.
+        novelty: says how little a light curve resembles a supernova; None in a classifier of format version 1.
+        reference: what the training objects were like; None likewise.
     """
 
     experiment: Experiment
@@ -72,6 +85,13 @@ class Checkpoint:
     thresholds: dict[str, float]
     accepts: Accepts
     card: Card
+    novelty: NoveltyScore | None = None
+    reference: Reference | None = None
+
+    @property
+    def novelty_threshold(self) -> float:
+        """NOVELTY above which an object is called novel; NaN without a novelty score."""
+        return math.nan if self.novelty is None else self.novelty.threshold
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -101,6 +121,8 @@ class Checkpoint:
     def save(self, folder: Path) -> None:
         """Write the folder so that a crash leaves the old one or the new one, whole."""
         weight_bytes = self._weight_bytes()
+        companions = {name: found for name in COMPANIONS if (found := getattr(self, name)) is not None}
+        companion_bytes = {name: save_arrays(found.tensors) for name, found in companions.items()}
         description = {
             "format_version": FORMAT_VERSION,
             "name": self.name,
@@ -114,12 +136,18 @@ class Checkpoint:
             "accepts": self.accepts.model_dump(),
             "n_members": len(self.weights),
             "weights_sha256": hashlib.sha256(weight_bytes).hexdigest(),
+            **{
+                name: {**found.description(), "sha256": hashlib.sha256(companion_bytes[name]).hexdigest()}
+                for name, found in companions.items()
+            },
             "experiment": self.experiment.model_dump(),
         }
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         (partial / "weights.safetensors").write_bytes(weight_bytes)
+        for name, content in companion_bytes.items():
+            (partial / f"{name}.safetensors").write_bytes(content)
         (partial / "model.json").write_text(json.dumps(description, indent=2), encoding="utf-8")
         (partial / "card.json").write_text(json.dumps(self.card, indent=2), encoding="utf-8")
         (partial / "card.md").write_text(card_text(self), encoding="utf-8")
@@ -134,18 +162,17 @@ class Checkpoint:
         """
         description = _read_json(folder / "model.json")
         version = description.get("format_version")
-        if version != FORMAT_VERSION:
-            raise CheckpointError(f"{folder}: format version {version}; this snflow reads {FORMAT_VERSION}: update it")
-        try:
-            weight_bytes = (folder / "weights.safetensors").read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"{folder}: cannot read weights.safetensors ({error})") from None
-        if hashlib.sha256(weight_bytes).hexdigest() != description["weights_sha256"]:
-            raise CheckpointError(f"{folder}/weights.safetensors is damaged: its checksum is not the one in model.json")
+        if version not in READABLE_VERSIONS:
+            known = f"up to {FORMAT_VERSION}"
+            raise CheckpointError(f"{folder}: format version {version}; this snflow reads {known}: update it")
+        weight_bytes = _read_bytes(folder / "weights.safetensors", description["weights_sha256"])
         try:
             experiment = Experiment.model_validate(description["experiment"])
             accepts = Accepts.model_validate(description["accepts"])
             tensors = load(weight_bytes)
+            companions = {
+                name: _read_companion(folder, name, description[name]) for name in COMPANIONS if name in description
+            }
         except (ValidationError, SafetensorError, KeyError) as error:
             raise CheckpointError(
                 f"{folder}/model.json does not describe a classifier of this snflow: {error}"
@@ -160,6 +187,7 @@ class Checkpoint:
             thresholds=description["thresholds"],
             accepts=accepts,
             card=_read_json(folder / "card.json"),
+            **companions,
         )
 
     def _weight_bytes(self) -> bytes:
@@ -181,6 +209,7 @@ def card_text(checkpoint: Checkpoint) -> str:
         f"- Networks: {len(checkpoint.weights)} × {experiment.model.kind}",
         f"- Temperature: {checkpoint.temperature:.4f}",
         *(f"- Threshold on P(Ia) for {name}: {value:.4f}" for name, value in checkpoint.thresholds.items()),
+        *([] if checkpoint.novelty is None else [f"- Called novel: NOVELTY above {checkpoint.novelty_threshold:.4f}"]),
         "",
         "## Provenance",
         "",
@@ -192,6 +221,21 @@ def card_text(checkpoint: Checkpoint) -> str:
 def _member(tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
     prefix = f"{member}."
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _read_companion(folder: Path, name: str, description: Mapping[str, Any]) -> Any:
+    content = _read_bytes(folder / f"{name}.safetensors", description["sha256"])
+    return COMPANIONS[name].restore(load_arrays(content), description)
+
+
+def _read_bytes(path: Path, sha256: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path.parent}: cannot read {path.name} ({error})") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise CheckpointError(f"{path} is damaged: its checksum is not the one in model.json")
+    return content
 
 
 def _read_json(path: Path) -> dict[str, Any]:

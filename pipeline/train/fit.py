@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,9 @@ from pipeline.train.checkpoint import Accepts, Checkpoint
 from pipeline.train.ensemble import train_ensemble
 from pipeline.train.experiment import Experiment
 from pipeline.train.inference import Preparation, choose_device, ensemble_logits
-from pipeline.train.member import LabelledObjects, Row, TrainingData
+from pipeline.train.member import LabelledObjects, Row, TrainingData, threads
+from pipeline.train.novelty import fit_novelty
+from pipeline.train.reference import make_reference
 from pipeline.train.state import TrainingState
 
 __all__ = ["Sample", "TrainingResult", "choose_sample", "prepare_photometry", "train_classifier"]
@@ -209,7 +212,21 @@ def calibrated_checkpoint(
     logits = ensemble_logits(checkpoint.networks(device), valid.resampled, preparation, device).astype(np.float64)
     temperature = fit_temperature(logits, valid.labels)
     p_ia = ensemble_probabilities(logits, temperature).mean(axis=0)[:, 0]
-    return replace(checkpoint, temperature=temperature, thresholds=choose_thresholds(p_ia, valid.labels == 0))
+    train, train_labels = sample.part(sample.split.train)
+    validation, _ = sample.part(sample.split.validation)
+    with threads(experiment.fit.threads):
+        novelty = fit_novelty(
+            train, validation, partial(prepare_photometry, experiment=experiment), experiment.fit.seed
+        )
+    return replace(
+        checkpoint,
+        temperature=temperature,
+        thresholds=choose_thresholds(p_ia, valid.labels == 0),
+        novelty=novelty,
+        reference=make_reference(
+            train, train_labels, experiment.bands, CLASS_SETS[experiment.classes], experiment.fit.seed
+        ),
+    )
 
 
 def acceptance(sample: Sample, train: Resampled, experiment: Experiment) -> Accepts:

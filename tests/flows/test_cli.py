@@ -34,6 +34,10 @@ def test_looking_starts_no_server_and_imports_neither_torch_nor_prefect() -> Non
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
+def test_the_schema_of_metrics_json_is_printed_without_further_work() -> None:
+    assert "evaluations" in json.loads(invoke("evaluate", "--schema"))["properties"]
+
+
 def test_the_version_is_printed_without_further_work() -> None:
     assert invoke("--version").startswith("snflow 0.")
 
@@ -182,6 +186,7 @@ class TestThroughPrefect:
         split = pd.read_parquet(run / "split.parquet")
         metrics = json.loads((run / "metrics.json").read_text())["evaluations"]
         assert metrics[0]["counts"]["n_evaluated"] == (split["PART"] == "test").sum() < 149
+        assert sum(row["count"] for row in metrics[0]["by_snr"]) == metrics[0]["counts"]["n_evaluated"]
         names = [found["name"] for found in metrics]
         assert names == ["test part", "without redshift", "uncalibrated", "control: header and cadence only"]
 
@@ -261,6 +266,15 @@ class TestThroughPrefect:
         Store.open(run / "store").truth().table[["SNID", "SUBCLASS"]].to_csv(tmp_path / "truth.csv", index=False)
         from_table = json.loads(invoke(*words, tmp_path / "truth.csv"))
         assert from_store["metrics"] == from_table["metrics"]
+        wishes = (run / "store", "--prior", "Ia=0.3", "--threshold", "mine=0.7", "--resamples", "10", "--seed", "1")
+        summary = json.loads(invoke(*words, *wishes))
+        assert (summary["prior"]["shares"]["Ia"], list(summary["operating_points"])) == (0.3, ["mine"])
+        assert (
+            "as they would be with 30.0% ia" in invoke(*[word for word in words if word != "--json"], *wishes).lower()
+        )
+        assert "prior.Ia: Input should be less than 1" in invoke(*words, run / "store", "--prior", "Ia=3", code=2)
+        assert "expected classes among Ia, nonIa" in invoke(*words, run / "store", "--prior", "KN=0.3", code=1)
+        assert "expected --threshold NAME=P" in invoke(*words, run / "store", "--threshold", "0.7", code=2)
         (tmp_path / "wrong.csv").write_text("NAME,KIND\na,Ia\n")
         assert "expected the columns SNID" in invoke(*words, tmp_path / "wrong.csv", code=1)
 

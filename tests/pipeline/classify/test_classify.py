@@ -77,6 +77,18 @@ def test_odd_light_curves_get_a_row_with_a_reason(checkpoint: Checkpoint) -> Non
     assert table.loc["one night", "LAST_MJD"] == 100.02
 
 
+def test_whoever_has_a_probability_has_a_novelty(checkpoint: Checkpoint) -> None:
+    table = Classifier(checkpoint).classify(odd_ones()).table
+    assert table["NOVELTY"].notna().tolist() == table["P_Ia"].notna().tolist()
+
+
+def test_a_classifier_without_novelty_score_says_so(checkpoint: Checkpoint, light_curves: LightCurves) -> None:
+    old = replace(checkpoint, novelty=None)
+    assert Classifier(old).classify(light_curves).table["NOVELTY"].isna().all()
+    assert any("NOVELTY is empty" in note for note in check_contract(light_curves, old))
+    assert not any("NOVELTY" in note for note in check_contract(light_curves, checkpoint))
+
+
 def test_no_light_curves_give_no_rows(checkpoint: Checkpoint, light_curves: LightCurves) -> None:
     assert len(Classifier(checkpoint).classify(light_curves.take(np.array([], dtype=int)))) == 0
 
@@ -88,6 +100,8 @@ def test_company_and_order_and_chunks_do_not_change_a_probability(
     order = np.random.default_rng(0).permutation(len(light_curves))
     shuffled = Classifier(checkpoint, ClassifySettings(chunk_objects=7)).classify(light_curves.take(order))
     np.testing.assert_allclose(shuffled.probabilities, expected[order], atol=1e-5)
+    novelty = Classifier(checkpoint).classify(light_curves).table["NOVELTY"].to_numpy()
+    np.testing.assert_allclose(shuffled.table["NOVELTY"], novelty[order], atol=1e-9)
     alone = Classifier(checkpoint).classify(light_curves.take(np.array([3])))
     np.testing.assert_allclose(alone.probabilities[0], expected[3], atol=1e-5)
 

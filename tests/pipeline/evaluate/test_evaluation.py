@@ -14,46 +14,7 @@ from hypothesis import strategies as st
 from pipeline.evaluate.curves import MAX_CURVE_POINTS, binomial_interval
 from pipeline.evaluate.evaluation import evaluate, find_targets
 from pipeline.evaluate.findings import Findings, to_json
-from pipeline.schema import Predictions, Truth, prediction_columns
-
-BINARY = ("Ia", "nonIa")
-
-
-def make_predictions(p_ia, statuses=None, classes=BINARY) -> Predictions:
-    """Binary predictions of objects named 0, 1, …; NaN where there is no probability."""
-    p_ia = np.asarray(p_ia, dtype=float)
-    others = np.repeat((1 - p_ia)[:, None] / (len(classes) - 1), len(classes) - 1, axis=1)
-    table = pd.DataFrame(np.column_stack([p_ia, others]), columns=[f"P_{name}" for name in classes])
-    table["SNID"] = [str(i) for i in range(len(p_ia))]
-    table["STATUS"] = statuses or np.where(np.isfinite(p_ia), "classified", "rejected")
-    table["REASON"] = np.where(np.isfinite(p_ia), "", "fewer than 3 epochs")
-    return Predictions(table.reindex(columns=prediction_columns(classes)), classes)
-
-
-def make_truth(subclasses, redshift=0.5, template=None) -> Truth:
-    """Truth of objects named 0, 1, …; None where nothing is known."""
-    known = {"Ia": "Ia", "IIP": "II", "IIn": "II", "Ib": "Ibc", "Ic": "Ibc"}
-    return Truth(
-        pd.DataFrame(
-            {
-                "SNID": [str(i) for i in range(len(subclasses))],
-                "CLASS": [known.get(name) for name in subclasses],
-                "SUBCLASS": subclasses,
-                "TEMPLATE": template,
-                "SPECTYPE": None,
-                "REDSHIFT": redshift,
-                "PEAKMJD": 56000.0,
-            }
-        )
-    )
-
-
-def make_random(n_objects: int, seed: int = 0) -> tuple[Predictions, Truth]:
-    rng = np.random.default_rng(seed)
-    subclasses = rng.choice(["Ia", "IIP", "IIn", "Ib", "Ic"], n_objects)
-    p_ia = 1 / (1 + np.exp(-rng.normal(np.where(subclasses == "Ia", 2.0, -2.0), 1.5)))
-    p_ia[rng.random(n_objects) < 0.02] = np.nan
-    return make_predictions(p_ia), make_truth(subclasses, rng.uniform(0.1, 1.2, n_objects))
+from tests.pipeline.evaluate.examples import make_predictions, make_random, make_truth
 
 
 def test_every_input_is_counted_once():
@@ -218,6 +179,46 @@ def test_a_subclass_that_nobody_knows_falls_back_on_its_class():
 def test_classes_of_no_class_set_are_refused():
     with pytest.raises(ValueError, match="expected"):
         evaluate(make_predictions([0.5], classes=("Ia", "kilonova")), make_truth(["Ia"]), name="x")
+
+
+def test_metrics_are_given_by_signal_to_noise_and_by_number_of_measurements():
+    predictions = make_predictions([0.9, 0.8, 0.2, 0.1, np.nan], n_epochs=[1, 4, 4, np.nan, 9])
+    snr = pd.Series([6.9, 7.0, 0.2, 3.0], index=["1", "0", "2", "99"])  # in any order; none of object 3
+    result = evaluate(predictions, make_truth(["Ia", "IIP", "Ia", "Ic", "Ia"]), name="x", best_snr=snr)
+    assert [(row.low, row.high, row.count, row.metrics["accuracy"].value) for row in result.by_snr] == [
+        (0.2, 0.3, 1, 0.0),
+        (5.0, 7.0, 1, 0.0),
+        (7.0, 10.0, 1, 1.0),
+    ]
+    assert [(row.low, row.high, row.count, row.count_ia) for row in result.by_n_epochs] == [
+        (1, 1.5, 1, 1),
+        (3, 5, 2, 1),
+    ]
+    assert evaluate(predictions, make_truth(["Ia"]), name="x").by_snr == ()
+
+
+def test_bins_of_redshift_have_the_errors_of_their_own_objects():
+    predictions, truth = make_random(4000)
+    rows = evaluate(predictions, truth, name="x", n_resamples=400).by_redshift
+    fractions = np.array([row.metrics["accuracy"].value for row in rows])
+    expected = np.sqrt(fractions * (1 - fractions) / [row.count for row in rows])
+    np.testing.assert_allclose([row.metrics["accuracy"].std for row in rows], expected, rtol=0.15)
+
+
+def test_a_prior_of_no_class_is_refused_with_what_was_expected():
+    with pytest.raises(ValueError, match=r"KN=0\.3: expected classes among Ia, nonIa"):
+        evaluate(*make_random(20), name="x", prior={"KN": 0.3})
+
+
+@pytest.mark.parametrize("classes", [("Ia", "nonIa"), ("Ia", "II", "Ibc")])
+def test_a_single_object_is_evaluated_with_nothing_made_up(classes):
+    result = evaluate(make_predictions([0.9], classes=classes), make_truth(["Ia"]), name="x", prior={"Ia": 0.4})
+    assert result.metrics["accuracy"].value == result.metrics["completeness"].value == 1
+    assert all(np.isnan(estimate.std) for name, estimate in result.metrics.items() if "all_inputs" not in name)
+    assert np.isnan(result.metrics["auc"].value)
+    assert all(
+        np.isnan(found.value) for found in result.mixes[-1].metrics.values()
+    )  # of no other class is anything known
 
 
 def test_ten_thousand_objects_take_seconds():

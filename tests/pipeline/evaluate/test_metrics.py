@@ -16,22 +16,13 @@ from pipeline.evaluate.metrics import (
     measure,
     selection_metrics,
 )
+from tests.pipeline.evaluate.examples import make_confident, make_scores
 
 HAND = Scores(
     # Four Ia with P(Ia) .9 .8 .6 .4, four others with .7 .3 .2 .1: TP 3, FN 1, FP 1, TN 3.
     np.array([[p, 1 - p] for p in (0.9, 0.8, 0.6, 0.4, 0.7, 0.3, 0.2, 0.1)]),
     np.array([0, 0, 0, 0, 1, 1, 1, 1]),
 )
-
-
-def make_scores(n_objects: int, n_classes: int, seed: int = 0, decimals: int = 2) -> Scores:
-    """Random scores with many ties, and better than chance."""
-    rng = np.random.default_rng(seed)
-    targets = rng.integers(0, n_classes, n_objects)
-    weights = rng.random((n_objects, n_classes)) + 0.7 * np.eye(n_classes)[targets]
-    probabilities = np.round(weights / weights.sum(axis=1, keepdims=True), decimals)
-    probabilities[:, -1] = 1 - probabilities[:, :-1].sum(axis=1)
-    return Scores(np.clip(probabilities, 0, 1), targets)
 
 
 def test_metrics_of_eight_objects_are_those_counted_by_hand():
@@ -207,3 +198,52 @@ def test_a_certain_probability_falls_into_the_last_bin():
     scores = Scores(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1]))
     assert measure(scores)["ece"] == 0.0
     assert CALIBRATION_BINS == 15
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 7])
+def test_objects_twice_and_objects_of_weight_two_are_the_same(n_classes):
+    scores = make_scores(50, n_classes, decimals=3)
+    twice = Scores(np.repeat(scores.probabilities, 2, axis=0), np.repeat(scores.targets, 2))
+    doubled = {name: metric(scores, np.full((1, 50), 2.0))[0] for name, metric in METRICS.items()}
+    assert doubled == pytest.approx(measure(twice), nan_ok=True)
+    assert doubled == pytest.approx(measure(scores), nan_ok=True)  # and no metric counts objects
+
+
+@given(seed=st.integers(0, 10_000), weight=st.integers(0, 4))
+@settings(max_examples=30, deadline=None)
+def test_an_object_of_some_weight_is_that_many_objects(seed, weight):
+    scores = make_scores(20, 3, seed)
+    rows = np.repeat(np.arange(20), [weight, *[1] * 19])
+    counts = np.array([[weight, *[1] * 19]], dtype=float)
+    weighted = {name: metric(scores, counts)[0] for name, metric in METRICS.items()}
+    assert weighted == pytest.approx(measure(scores.take(rows)), nan_ok=True)
+
+
+@given(seed=st.integers(0, 10_000), low=st.floats(0, 1), high=st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_completeness_never_rises_with_the_threshold(seed, low, high):
+    scores = make_scores(30, 2, seed)
+    low, high = sorted((low, high))
+    first, second = (measure(scores, selection_metrics(value))["completeness"] for value in (low, high))
+    assert np.isnan(first) or second <= first
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.83])
+def test_purity_and_completeness_agree_with_scikit_learn_at_any_threshold(threshold):
+    scores = make_scores(500, 3, decimals=3)
+    values, called = measure(scores, selection_metrics(threshold)), scores.p_ia > threshold
+    assert values["purity"] == pytest.approx(sklearn_metrics.precision_score(scores.is_ia, called))
+    assert values["completeness"] == pytest.approx(sklearn_metrics.recall_score(scores.is_ia, called))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 7])
+def test_errors_from_cells_are_those_from_objects(n_classes, monkeypatch):
+    """An independent route to one number: both have the noise of 400 resamples, 3.5 % each."""
+    scores = make_confident(12_000, n_classes)
+    by_object = bootstrap(scores, np.random.default_rng(1), n_resamples=400)
+    monkeypatch.setattr("pipeline.evaluate.metrics.MAX_RESAMPLED", 1000)
+    monkeypatch.setattr("pipeline.evaluate.scores.MAX_CELLS", 3000)
+    by_cell = bootstrap(scores, np.random.default_rng(2), n_resamples=400)
+    for name in METRICS:
+        assert by_cell[name].value == by_object[name].value  # values are exact
+        assert by_cell[name].std == pytest.approx(by_object[name].std, rel=0.15), name

@@ -15,7 +15,7 @@ from pipeline.prepare.normalise import (
     build_normaliser,
 )
 from pipeline.prepare.resample import Resampled, group_epochs
-from pipeline.prepare.selection import SelectionSettings, select
+from pipeline.prepare.selection import SelectionSettings, best_snr, select
 from pipeline.prepare.split import Split, SplitSettings, split_objects
 from tests.builders import BANDS, make_light_curves, make_survey
 
@@ -194,3 +194,12 @@ def test_a_split_depends_on_who_there_is_and_not_on_the_order() -> None:
 def test_a_split_that_cannot_be_drawn_says_so() -> None:
     with pytest.raises(ValueError, match="cannot draw 400 training objects"):
         split_objects([str(number) for number in range(100)], SplitSettings(train=400))
+
+
+def test_the_best_signal_to_noise_is_that_of_any_measurement_that_counts():
+    curves = {"a": [(1, "g", 10, 2), (2, "r", 9, 1)], "none": [], "b": [(1, "g", -4, 2)], "last": []}
+    light_curves = make_light_curves(curves)
+    is_green = (light_curves.epochs["BAND"] == "g").to_numpy()
+    np.testing.assert_equal(best_snr(light_curves).to_dict(), {"a": 9.0, "none": np.nan, "b": -2.0, "last": np.nan})
+    assert best_snr(light_curves, is_green)["a"] == 5
+    assert best_snr(make_light_curves({"none": []})).isna().all()

@@ -207,8 +207,15 @@ def test_a_checkpoint_is_whole_and_holds_no_pickle(trained: tuple[TrainingResult
         "card.json",
         "card.md",
         "model.json",
+        "novelty.safetensors",
+        "reference.safetensors",
         "weights.safetensors",
     ]
+    assert loaded.novelty_threshold == result.checkpoint.novelty_threshold
+    assert loaded.reference is not None
+    assert result.checkpoint.reference is not None
+    assert loaded.reference.summary.equals(result.checkpoint.reference.summary)
+    assert loaded.reference.class_shares == result.checkpoint.reference.class_shares
     description = json.loads((folder / "model" / "model.json").read_text())
     assert description["bands"] == ["g", "r", "i", "z"]
     assert description["classes"] == ["Ia", "nonIa"]
@@ -219,11 +226,21 @@ def test_a_checkpoint_is_whole_and_holds_no_pickle(trained: tuple[TrainingResult
     [
         (lambda folder: (folder / "weights.safetensors").write_bytes(b"x" * 50), "damaged: its checksum"),
         (lambda folder: (folder / "weights.safetensors").unlink(), r"cannot read weights\.safetensors"),
+        (lambda folder: (folder / "novelty.safetensors").write_bytes(b"x"), r"novelty\.safetensors is damaged"),
+        (lambda folder: (folder / "reference.safetensors").unlink(), r"cannot read reference\.safetensors"),
         (lambda folder: (folder / "model.json").write_text("{"), "is damaged"),
         (lambda folder: (folder / "model.json").write_text('{"format_version": 99}'), "format version 99"),
         (lambda folder: (folder / "model.json").unlink(), "no checkpoint in"),
     ],
-    ids=["damaged weights", "no weights", "damaged description", "newer version", "nothing"],
+    ids=[
+        "damaged weights",
+        "no weights",
+        "damaged novelty",
+        "no reference",
+        "damaged description",
+        "newer version",
+        "nothing",
+    ],
 )
 def test_a_checkpoint_that_cannot_be_used_says_why(
     damage: object, message: str, trained: tuple[TrainingResult, Path], tmp_path: Path
@@ -232,6 +249,20 @@ def test_a_checkpoint_that_cannot_be_used_says_why(
     damage(tmp_path / "model")  # type: ignore[operator]
     with pytest.raises(CheckpointError, match=message):
         Checkpoint.load(tmp_path / "model")
+
+
+def test_a_checkpoint_of_format_1_loads_without_novelty(trained: tuple[TrainingResult, Path], tmp_path: Path) -> None:
+    trained[0].checkpoint.save(tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    description = {**json.loads(path.read_text()), "format_version": 1}
+    for name in ("novelty", "reference"):
+        del description[name]
+        (tmp_path / "model" / f"{name}.safetensors").unlink()
+    path.write_text(json.dumps(description))
+    loaded = Checkpoint.load(tmp_path / "model")
+    assert (loaded.novelty, loaded.reference) == (None, None)
+    assert np.isnan(loaded.novelty_threshold)
+    assert loaded.name == trained[0].checkpoint.name
 
 
 def test_objects_of_unknown_class_are_left_out_and_counted(survey: tuple[LightCurves, Truth]) -> None:
