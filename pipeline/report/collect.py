@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from pipeline.classify.catalogue import as_store, read_predictions
+from pipeline.classify.catalogue import as_store, choose_bands, read_predictions
+from pipeline.classify.predict import Classifier, ClassifySettings
 from pipeline.evaluate.evaluation_run import select
 from pipeline.evaluate.findings import Evaluation
 from pipeline.ingest.inspection import count_kinds
@@ -28,8 +29,9 @@ from pipeline.report.content import (
     Verdict,
 )
 from pipeline.report.draw import read_metrics
-from pipeline.report.plain_gallery import choose_plain_gallery
-from pipeline.schema import Predictions, Truth
+from pipeline.report.gallery import GalleryCurve
+from pipeline.report.gather import gather_gallery
+from pipeline.schema import LightCurves, Predictions, Truth
 from pipeline.train.training_run import read_history, read_split
 
 __all__ = ["bin_redshifts", "collect", "describe_history", "describe_quarantine", "named_after", "predictions_file"]
@@ -75,7 +77,7 @@ def collect(run: Path, beside: Sequence[Path] = ()) -> ReportContent:
             quarantine=describe_quarantine(quarantine),
         ),
         history=describe_history(read_history(run)) if train else (),
-        gallery=choose_plain_gallery(light_curves, judged, truth),
+        gallery=gallery(configuration, light_curves, judged, truth),
         n_gallery_available=n_available,
         beside=tuple(found for folder in beside for found in headline_of(folder)),
         configuration={
@@ -91,6 +93,16 @@ def predictions_file(run: Path) -> Path | None:
     """Return the predictions of a run: those it was told to write, or those in its folder; None where all are gone."""
     told = read_record(run, "classify").get("configuration", {}).get("outputs", [])
     return next((path for path in (*map(Path, told), run / PREDICTIONS) if path.exists()), None)
+
+
+def gallery(
+    configuration: Mapping[str, Any], light_curves: LightCurves, predictions: Predictions, truth: Truth
+) -> tuple[GalleryCurve, ...]:
+    """Gather the light curves to look at, with what their classifier says of them where it is still there."""
+    settings = ClassifySettings.model_validate(configuration["settings"])
+    model = Path(configuration["model"])
+    classifier = Classifier.load(model, settings) if (model / "model.json").exists() else None
+    return gather_gallery(classifier, choose_bands(light_curves, settings), predictions, truth)
 
 
 def part_of(predictions: Predictions, split: Split | None) -> Predictions:

@@ -10,14 +10,26 @@ import pytest
 from pipeline.report.content import Report, write_content
 from pipeline.report.draw import draw_report
 from pipeline.report.page import render_page
+from pipeline.schema import Predictions, Truth
 
-from .report_builder import make_report, write_metrics
+from .report_builder import make_predictions, make_report, make_scores, make_truth, write_metrics
 
 
 @pytest.fixture(scope="session")
 def report() -> Report:
     """A complete report of 300 objects in two classes."""
     return make_report()
+
+
+@pytest.fixture(scope="session")
+def truth() -> Truth:
+    return make_truth(120)
+
+
+@pytest.fixture(scope="session")
+def predictions(truth) -> Predictions:
+    """Of the objects in `truth`; the first two have no probability."""
+    return make_predictions(truth.table["SNID"], make_scores(truth))
 
 
 @pytest.fixture(scope="session")
