@@ -335,19 +335,31 @@ def report(
     beside: Annotated[
         list[Path] | None, typer.Option("--beside", help="Another run whose numbers stand beside; may be given twice.")
     ] = None,
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option("--compare", help="Another run of the same objects, compared one by one; may be given twice."),
+    ] = None,
+    requirements: Annotated[
+        Path | None, typer.Option("--requirements", help="TOML file of what is asked of the run, for its verdict.")
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Folder for the figures as PDF and SVG, and their data as CSV.")
     ] = None,
+    redraw: Annotated[
+        bool, typer.Option("--redraw", help="Draw from report.json and metrics.json alone; no catalogue is needed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw the report of a run anew: one page that works offline.
 
-    Example: `snflow report runs/spcc --beside runs/charnock17 --figures figures`
+    Example: `snflow report runs/spcc --compare runs/last --beside runs/charnock17 --figures figures`
     """
     with explained():
         from flows.report import report as report_flow
+        from pipeline.report.requirements import load_requirements
 
-        page = report_flow(run, beside or [], figures)
+        asked = load_requirements(requirements) if requirements else None
+        page = report_flow(run, beside or [], figures, compare or [], asked, redraw)
         show("Report", {"report": str(page)}, as_json)
 
 

@@ -18,6 +18,9 @@ from pipeline.classify.predict import ClassifySettings
 from pipeline.evaluate.evaluation_run import evaluate_run
 from pipeline.ingest.settings import IngestSettings
 from pipeline.provenance import write_record
+from pipeline.report.content import read_content
+from pipeline.report.draw import REPORT_FILE
+from pipeline.report.verdict import verdict_markdown
 from pipeline.train.experiment import Experiment
 
 __all__ = ["run"]
@@ -42,5 +45,6 @@ def run(
     summary = {"ingest": ingested, "train": trained, "classify": classified, "evaluate": evaluated}
     write_record(out, "run", configuration, summary, command)
     page = report(out, [])
-    publish("snflow-run", f"{experiment.name}: {trained['model']}", evaluated["metrics"], f"Page: `{page.resolve()}`")
+    verdict = verdict_markdown(read_content(out / REPORT_FILE))
+    publish("snflow-run", f"{experiment.name}: {trained['model']}", evaluated["metrics"], verdict, page)
     return summary | {"report": str(page)}

@@ -1,42 +1,44 @@
-"""One function per kind of chart: from an evaluation, a training history or a light curve to a table and its chart."""
+"""Charts of performance: from evaluations to a table and its chart, one function per kind."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from typing import Final
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
 from pipeline.evaluate.curves import binomial_interval
-from pipeline.evaluate.findings import Contamination, Evaluation
-from pipeline.report.style import ACCENT, DASHES, INK, MUTED, SERIES, band_scales
+from pipeline.evaluate.findings import Comparison, Contamination, Evaluation, MetricBin, SelectionCounts
+from pipeline.evaluate.metrics import PSEUDO_PURITY_WEIGHT
+from pipeline.report.chart_parts import (
+    HEIGHT,
+    PERCENT,
+    WIDTH,
+    Drawing,
+    chart_of,
+    data_of,
+    draw_lines,
+    lower_limit,
+    series_scales,
+)
+from pipeline.report.names import METRIC_NAMES, metric_words
+from pipeline.report.style import ACCENT, INK, MUTED
 
 __all__ = [
-    "AnyChart",
+    "draw_binned_metrics",
+    "draw_comparison",
     "draw_confusion",
     "draw_contamination",
-    "draw_history",
-    "draw_light_curve",
     "draw_purity_completeness",
-    "draw_redshift_histogram",
-    "draw_redshift_metrics",
     "draw_reliability",
     "draw_roc",
-    "flux_range",
+    "draw_selection",
 ]
 
-AnyChart = alt.Chart | alt.LayerChart | alt.VConcatChart | alt.FacetChart
-Drawing = tuple[pd.DataFrame, AnyChart]
-
-WIDTH: Final = 400
-HEIGHT: Final = 300
-REDSHIFT_STEP: Final = 0.05
-MAX_EPOCHS_DRAWN: Final = 400
-MAX_ERROR_RATIO: Final = 4.0
-BRIGHT_SNR: Final = 5.0
-PERCENT: Final = alt.Axis(format="%")
+LOG_TICKS: Final = [float(f"{m}e{decade}") for decade in range(-1, 6) for m in (1, 3)]
+BINNED: Final = ("accuracy", "purity", "completeness", "figure_of_merit")
 
 
 def draw_roc(evaluations: Sequence[Evaluation]) -> Drawing:
@@ -51,27 +53,52 @@ def draw_roc(evaluations: Sequence[Evaluation]) -> Drawing:
         axis=alt.Axis(values=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 1], format="%"),
     )
     y = alt.Y("completeness:Q", title="completeness", scale=alt.Scale(domain=[0, 1]), axis=PERCENT)
-    diagonal = _chart(chance).mark_line(color=MUTED, strokeDash=[3, 3], strokeWidth=1).encode(x=x, y=y)
-    return table, (diagonal + _draw_series(table, x, y)).properties(width=WIDTH, height=HEIGHT)
+    diagonal = chart_of(chance).mark_line(color=MUTED, strokeDash=[3, 3], strokeWidth=1).encode(x=x, y=y)
+    return table, (diagonal + draw_lines(table, x, y)).properties(width=WIDTH, height=HEIGHT)
 
 
 def draw_purity_completeness(evaluations: Sequence[Evaluation]) -> Drawing:
     """Purity against completeness, with the headline's operating points as dots."""
     table = _join_curves(evaluations, "purity_completeness", ["completeness", "purity", "threshold"])
-    points = pd.DataFrame(
-        [
-            (f"P(Ia) > {point.threshold:.2f}", point.metrics["completeness"].value, point.metrics["purity"].value)
-            for point in evaluations[0].operating_points
-        ],
-        columns=["label", "completeness", "purity"],
-    )
-    lowest = float(np.floor(min(table.loc[table["completeness"] > 0.05, "purity"].min(), 0.9) * 10) / 10)
+    rows = [
+        (
+            f"{point.name}: P(Ia) > {point.threshold:.2f}",
+            point.metrics["completeness"].value,
+            point.metrics["purity"].value,
+        )
+        for point in evaluations[0].operating_points
+        if np.isfinite(point.threshold) and not point.is_optimistic
+    ]
+    points = pd.DataFrame(rows, columns=["label", "completeness", "purity"]).drop_duplicates("label")
+    lowest = lower_limit(table.loc[table["completeness"] > 0.05, "purity"])
     x = alt.X("completeness:Q", title="completeness", scale=alt.Scale(domain=[0, 1]), axis=PERCENT)
     y = alt.Y("purity:Q", title="purity", scale=alt.Scale(domain=[lowest, 1], clamp=True), axis=PERCENT)
-    shape = alt.Shape("label:N", sort=None, legend=alt.Legend(symbolFillColor=INK, symbolStrokeColor=INK))
-    dots = _chart(points).mark_point(filled=True, size=55, opacity=1, color=INK).encode(x=x, y=y, shape=shape)
-    layers = alt.layer(_draw_series(table, x, y), dots)
+    legend = alt.Legend(symbolFillColor=INK, symbolStrokeColor=INK, columns=2)
+    dots = (
+        chart_of(points)
+        .mark_point(filled=True, size=55, opacity=1, color=INK)
+        .encode(x=x, y=y, shape=alt.Shape("label:N", sort=None, legend=legend))
+    )
+    layers = alt.layer(draw_lines(table, x, y), dots)
     return table, layers.properties(width=WIDTH, height=HEIGHT)
+
+
+def draw_selection(counts: SelectionCounts) -> Drawing:
+    """Purity, completeness and figure of merit of the objects above each threshold."""
+    ia, others = np.asarray(counts.ia, dtype=float), np.asarray(counts.others, dtype=float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        purity, completeness = ia / (ia + others), ia / counts.n_ia
+        merit = np.where(ia > 0, completeness * ia / (ia + PSEUDO_PURITY_WEIGHT * others), 0.0)
+    values = {"purity": purity, "completeness": completeness, "figure of merit": merit}
+    parts = [
+        pd.DataFrame({"series": name, "threshold": counts.threshold, "value": found, "step": range(len(ia))})
+        for name, found in values.items()
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    x = alt.X("threshold:Q", title="called Ia where P(Ia) is above", scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=PERCENT)
+    drawn = table[table["step"] % 5 == 0].round({"value": 5})
+    return table.drop(columns="step"), draw_lines(drawn, x, y).properties(width=WIDTH, height=HEIGHT)
 
 
 def draw_confusion(evaluation: Evaluation) -> Drawing:
@@ -87,7 +114,7 @@ def draw_confusion(evaluation: Evaluation) -> Drawing:
     table["label"] = ["–" if np.isnan(share) else f"{share:.1%}" for share in table["share"]]
     side = max(300, 62 * len(evaluation.classes))
     order = list(evaluation.classes)
-    base = _chart(table).encode(
+    base = chart_of(table).encode(
         x=alt.X("called:N", title="most probable class", sort=order, axis=alt.Axis(labelAngle=0, orient="top")),
         y=alt.Y("true:N", title="true class", sort=order),
     )
@@ -99,27 +126,41 @@ def draw_confusion(evaluation: Evaluation) -> Drawing:
     return table, (cells + shares + counts_).properties(width=side, height=side)
 
 
-def draw_redshift_metrics(evaluation: Evaluation) -> Drawing:
-    """Metrics in bins of true redshift, one panel each, with bootstrap errors."""
-    names = ["accuracy", "purity", "completeness", "figure_of_merit"]
-    labels = {name: name.replace("_", " ") for name in names}
+def draw_binned_metrics(bins: Sequence[MetricBin], quantity: str, is_log: bool = False) -> Drawing:
+    """Metrics in bins of a quantity, one panel each, with bootstrap errors."""
+    labels = {name: metric_words(name) for name in BINNED}
     rows = [
-        ((row.low + row.high) / 2, row.count, labels[name], row.metrics[name].value, row.metrics[name].std)
-        for row in evaluation.by_redshift
-        for name in names
+        (row.low, row.high, row.count, labels[name], row.metrics[name].value, row.metrics[name].std)
+        for row in bins
+        for name in BINNED
+        if name in row.metrics
     ]
-    table = pd.DataFrame(rows, columns=["redshift", "count", "metric", "value", "std"])
-    table["low"] = (table["value"] - table["std"]).clip(0, 1)
-    table["high"] = (table["value"] + table["std"]).clip(0, 1)
-    lowest = float(np.floor(np.nanmin(table["low"].to_numpy(float)) * 10) / 10) if table["low"].notna().any() else 0.0
-    scale = alt.Scale(domain=[min(lowest, 0.9), 1])
-    base = alt.Chart().encode(x=alt.X("redshift:Q", title="true redshift", axis=alt.Axis(tickCount=6)))
+    table = pd.DataFrame(rows, columns=["from", "to", "count", "metric", "value", "std"])
+    table["middle"] = _middles(table, is_log)
+    spread = table["std"].fillna(0)
+    table["low"], table["high"] = (table["value"] - spread).clip(0, 1), (table["value"] + spread).clip(0, 1)
+    scale = alt.Scale(domain=[lower_limit(table["low"]), 1])
+    axis = alt.Axis(values=LOG_TICKS, format="~s") if is_log else alt.Axis(tickCount=6, format="~g")
+    scale_x = alt.Scale(type="log", nice=False, padding=8) if is_log else alt.Scale(zero=False)
+    x = alt.X("middle:Q", title=quantity, axis=axis, scale=scale_x)
+    base = alt.Chart().encode(x=x)
     line = base.mark_line(color=ACCENT).encode(y=alt.Y("value:Q", title=None, scale=scale, axis=PERCENT))
     dots = line.mark_point(color=ACCENT, filled=True, size=28, opacity=1)
     bars = base.mark_rule(color=ACCENT).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
-    panel = alt.layer(bars, line, dots).properties(width=200, height=190)
+    panel = alt.layer(bars, line, dots).properties(width=200, height=170)
     facet = alt.Facet("metric:N", sort=list(labels.values()), header=alt.Header(title=None))
-    return table, panel.facet(facet, columns=4, data=_data(table))
+    return table, panel.facet(facet, columns=4, data=data_of(table))
+
+
+def _middles(table: pd.DataFrame, is_log: bool) -> pd.Series[float]:
+    """Where each bin is drawn; an open one is drawn half as far from its edge as the widest is wide."""
+    low, high = table["from"].astype(float), table["to"].astype(float)
+    ends = high.replace(np.inf, np.nan)
+    high = ends.fillna(low * 2 if is_log else low + float((ends - low).max()))
+    if not is_log:
+        return (low + high) / 2
+    low = low.where(low > 0, high / 2)
+    return pd.Series(np.sqrt(low * high), index=table.index)
 
 
 def draw_contamination(rows: Sequence[Contamination], limit: int = 20) -> Drawing:
@@ -141,7 +182,7 @@ def draw_contamination(rows: Sequence[Contamination], limit: int = 20) -> Drawin
         axis=alt.Axis(format="~%", tickCount=5),
         scale=alt.Scale(domain=[0, furthest * 1.35]),
     )
-    base = _chart(table).encode(y=y)
+    base = chart_of(table).encode(y=y)
     bars = base.mark_bar(color=ACCENT, opacity=0.55, height=12).encode(x=x)
     spans = base.mark_rule(color=INK).encode(x="low:Q", x2="high:Q")
     labels = base.mark_text(align="left", dx=6, color=MUTED).encode(x="high:Q", text="label:N")
@@ -161,9 +202,9 @@ def draw_reliability(evaluations: Mapping[str, Evaluation]) -> Drawing:
     x = alt.X("mean_p_ia:Q", title="mean P(Ia) in the bin", scale=alt.Scale(domain=[0, 1]))
     y = alt.Y("fraction_ia:Q", title="share that is Ia", scale=alt.Scale(domain=[0, 1]), axis=PERCENT)
     ends = pd.DataFrame({"mean_p_ia": [0, 1], "fraction_ia": [0, 1]})
-    diagonal = _chart(ends).mark_line(color=MUTED, strokeDash=[3, 3], strokeWidth=1).encode(x=x, y=y)
-    color, dash = _series_scales(table["series"].unique().tolist())
-    base = _chart(table).encode(x=x, color=color)
+    diagonal = chart_of(ends).mark_line(color=MUTED, strokeDash=[3, 3], strokeWidth=1).encode(x=x, y=y)
+    color, dash = series_scales(table["series"].unique().tolist())
+    base = chart_of(table).encode(x=x, color=color)
     spans = base.mark_rule().encode(y="fraction_low:Q", y2="fraction_high:Q")
     lines = base.mark_line(strokeWidth=1.2).encode(y=y, strokeDash=dash)
     dots = base.mark_point(filled=True, size=34, opacity=1).encode(y=y)
@@ -174,7 +215,7 @@ def draw_reliability(evaluations: Mapping[str, Evaluation]) -> Drawing:
         labelExpr="datum.value < 1000 ? datum.value : datum.value / 1000 + 'k'",
     )
     histogram = (
-        _chart(first)
+        chart_of(first)
         .mark_rect(color=ACCENT, opacity=0.55, stroke=None)
         .encode(
             x=alt.X("low:Q", title="P(Ia)", scale=alt.Scale(domain=[0, 1])),
@@ -187,101 +228,19 @@ def draw_reliability(evaluations: Mapping[str, Evaluation]) -> Drawing:
     return table, alt.vconcat(upper, histogram, spacing=6)
 
 
-def draw_history(history: pd.DataFrame, columns: Mapping[str, str], title: str, is_log: bool = False) -> Drawing:
-    """Draw quantities against epoch, one thin line per ensemble member; `columns` maps columns to their names."""
-    parts = [
-        pd.DataFrame(
-            {
-                "epoch": history["EPOCH"],
-                "member": history["MEMBER"].astype(str),
-                "series": name,
-                "value": history[column],
-            }
-        )
-        for column, name in columns.items()
+def draw_comparison(comparison: Comparison) -> Drawing:
+    """Difference of each metric, with its 95 % interval of the paired bootstrap; zero is no difference."""
+    rows = [
+        (METRIC_NAMES.get(d.metric, d.metric), d.ours, d.theirs, d.difference, d.low, d.high, d.p_value)
+        for d in comparison.differences
     ]
-    table = pd.concat(parts, ignore_index=True)
-    color, dash = _series_scales(list(columns.values()))
-    has_legend = len(columns) > 1
-    lines = (
-        _chart(table)
-        .mark_line(strokeWidth=1.4, point=bool(history["EPOCH"].min() == history["EPOCH"].max()))
-        .encode(
-            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
-            y=alt.Y("value:Q", title=title, scale=alt.Scale(type="log" if is_log else "linear", zero=False)),
-            detail="member:N",
-            color=color if has_legend else alt.value(ACCENT),
-            strokeDash=dash if has_legend else alt.value([1, 0]),
-        )
-    )
-    return table, lines.properties(width=WIDTH, height=220)
-
-
-def draw_redshift_histogram(redshifts: Mapping[str, Sequence[float]]) -> Drawing:
-    """Share of each part's objects in bins of true redshift, so that parts of different size can be compared."""
-    values = {part: np.asarray(z, dtype=float) for part, z in redshifts.items()}
-    values = {part: z[np.isfinite(z)] for part, z in values.items()}
-    highest = max(float(z.max()) for z in values.values() if len(z))
-    edges = np.arange(0, highest + REDSHIFT_STEP, REDSHIFT_STEP)
-    edges = np.append(edges, edges[-1] + REDSHIFT_STEP)
-    parts = []
-    for part, z in values.items():
-        count = np.histogram(z, edges)[0]
-        shares = count / max(len(z), 1)
-        parts.append(pd.DataFrame({"part": part, "redshift": edges[:-1].round(6), "count": count, "share": shares}))
-    table = pd.concat(parts, ignore_index=True)
-    color, dash = _series_scales(list(values), "part")
-    lines = (
-        _chart(table)
-        .mark_line(interpolate="step-after")
-        .encode(
-            x=alt.X("redshift:Q", title="true redshift"),
-            y=alt.Y("share:Q", title=f"share of the part per {REDSHIFT_STEP} in z", axis=PERCENT),
-            color=color,
-            strokeDash=dash,
-        )
-    )
-    return table, lines.properties(width=WIDTH, height=220)
-
-
-def draw_light_curve(epochs: pd.DataFrame, bands: Sequence[str]) -> Drawing:
-    """Photometry with error bars against MJD; of more than 400 epochs an evenly spread 400."""
-    rows = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), MAX_EPOCHS_DRAWN)).astype(int))
-    table = epochs.iloc[rows][["MJD", "BAND", "FLUXCAL", "FLUXCALERR"]].astype({"BAND": str}).round(3)
-    table["LOW"], table["HIGH"] = table["FLUXCAL"] - table["FLUXCALERR"], table["FLUXCAL"] + table["FLUXCALERR"]
-    colors, shapes = band_scales(bands)
-    domain = flux_range(epochs)
-    color = alt.Color("BAND:N", scale=alt.Scale(domain=list(bands), range=colors))
-    base = _chart(table).encode(
-        x=alt.X("MJD:Q", scale=alt.Scale(zero=False), axis=alt.Axis(format="d", tickCount=5)), color=color
-    )
-    y = alt.Y("FLUXCAL:Q", scale=alt.Scale(domain=domain, nice=False), title="FLUXCAL", axis=alt.Axis(tickCount=5))
-    spans = base.mark_rule(clip=True, strokeWidth=0.9, opacity=0.6).encode(
-        y=alt.Y("LOW:Q", scale=alt.Scale(domain=domain, nice=False)), y2="HIGH:Q"
-    )
-    shape = alt.Shape("BAND:N", scale=alt.Scale(domain=list(bands), range=shapes))
-    dots = base.mark_point(filled=True, size=24, opacity=1, clip=True).encode(y=y, shape=shape)
-    fit = alt.AutoSizeParams(type="fit", contains="padding")
-    return table, (spans + dots).properties(width=320, height=230, autosize=fit)
-
-
-def flux_range(epochs: pd.DataFrame) -> list[float]:
-    """Lowest and highest FLUXCAL to draw: a faint epoch with an error above four times the median stretches no axis."""
-    error = epochs["FLUXCALERR"]
-    is_telling = (error <= MAX_ERROR_RATIO * error.median()) | (epochs["FLUXCAL"].abs() > BRIGHT_SNR * error)
-    flux = epochs["FLUXCAL"][is_telling]
-    margin = max(0.08 * float(flux.max() - flux.min()), float(error.median()))
-    return [float(flux.min()) - margin, float(flux.max()) + margin]
-
-
-def _chart(table: pd.DataFrame) -> alt.Chart:
-    return alt.Chart(_data(table))
-
-
-def _data(table: pd.DataFrame) -> alt.InlineData:
-    """Rows as plain values, NaN as null: nothing is fetched, and no limit on rows applies."""
-    rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
-    return alt.InlineData(values=[dict(zip(table.columns, row, strict=True)) for row in rows])
+    table = pd.DataFrame(rows, columns=["metric", "ours", "theirs", "difference", "low", "high", "p_value"])
+    base = chart_of(table).encode(y=alt.Y("metric:N", title=None, sort=None, axis=alt.Axis(labelColor=INK)))
+    x = alt.X("difference:Q", title=f"this run minus {comparison.other[:60]}")
+    zero = chart_of(pd.DataFrame({"difference": [0.0]})).mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x=x)
+    spans = base.mark_rule(color=ACCENT).encode(x=alt.X("low:Q"), x2="high:Q")
+    dots = base.mark_point(color=ACCENT, filled=True, size=40, opacity=1).encode(x=x)
+    return table, (zero + spans + dots).properties(width=WIDTH, height=alt.Step(22))
 
 
 def _join_curves(evaluations: Sequence[Evaluation], curve: str, columns: list[str]) -> pd.DataFrame:
@@ -293,18 +252,3 @@ def _join_curves(evaluations: Sequence[Evaluation], curve: str, columns: list[st
         part["step"] = np.arange(len(part))
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
-
-
-def _draw_series(table: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
-    color, dash = _series_scales(table["series"].unique().tolist())
-    lines = _chart(table).mark_line(clip=True)
-    return cast("alt.Chart", lines.encode(x=x, y=y, color=color, strokeDash=dash, order=alt.Order("step:Q")))
-
-
-def _series_scales(names: list[str], column: str = "series") -> tuple[alt.Color, alt.StrokeDash]:
-    colors = [SERIES[i % len(SERIES)] for i in range(len(names))]
-    dashes = [list(DASHES[i % len(DASHES)]) for i in range(len(names))]
-    color = alt.Color(f"{column}:N", scale=alt.Scale(domain=names, range=colors), legend=alt.Legend(columns=2))
-    return color, alt.StrokeDash(
-        f"{column}:N", scale=alt.Scale(domain=names, range=dashes), legend=alt.Legend(columns=2)
-    )

@@ -21,6 +21,7 @@ __all__ = [
     "band_scales",
     "dark_rules",
     "order_bands",
+    "series_style",
 ]
 
 INK: Final = "#1b2430"
@@ -93,6 +94,16 @@ CONFIG: Final[dict[str, Any]] = {
     "rule": {"strokeWidth": 1.2},
 }
 """Vega-Lite configuration of every figure."""
+
+
+def series_style(place: int) -> tuple[str, tuple[int, ...]]:
+    """Return colour and dash of a series; after the sixth, colours come again with other dashes.
+
+    >>> len({series_style(place) for place in range(36)})
+    36
+    """
+    turn, color = divmod(place, len(SERIES))
+    return SERIES[color], DASHES[(color + turn) % len(DASHES)]
 
 
 def order_bands(bands: Iterable[str]) -> list[str]:

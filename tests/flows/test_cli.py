@@ -165,6 +165,7 @@ class TestThroughPrefect:
             "predictions.csv",
             "metrics.json",
             "report.html",
+            "report.json",
             "ingest.json",
             "train.json",
             "classify.json",
@@ -283,6 +284,30 @@ class TestThroughPrefect:
         assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".pdf", ".svg", ".csv"}
         assert "has no classify.json" in invoke("report", tmp_path, code=1)
 
+    def test_report_compares_runs_and_judges_them(self, run: Path, tmp_path: Path) -> None:
+        asked = tmp_path / "asked.toml"
+        asked.write_text("[metrics.accuracy]\nat_least = 1.01\n[quarantined_share]\nat_most = 0.5\n")
+        invoke("report", run, "--compare", run, "--requirements", asked)
+        found = json.loads((run / "report.json").read_text())
+        assert found["comparisons"][0]["n_changed"] == 0
+        statuses = {check["name"]: check["status"] for check in found["verdict"]["checks"]}
+        assert (statuses["Accuracy"], statuses["Files quarantined"], statuses["Against whole"]) == (
+            "bad",
+            "good",
+            "good",
+        )
+        assert (statuses["Nothing lost"], found["verdict"]["n_inputs"]) == ("good", 149)
+        asked.write_text("[metrics.acuracy]\nat_least = 0.9\n")
+        assert "acuracy" in invoke("report", run, "--requirements", asked, code=2)
+
+    def test_report_draws_anew_from_its_two_files_where_the_rest_is_gone(self, run: Path, tmp_path: Path) -> None:
+        for name in ("metrics.json", "report.json"):
+            (tmp_path / name).write_bytes((run / name).read_bytes())
+        invoke("report", tmp_path)
+        page = (tmp_path / "report.html").read_bytes()
+        invoke("report", run, "--redraw")
+        assert page == (run / "report.html").read_bytes()
+
     def test_a_folder_of_predictions_alone_has_a_report_too(self, survey: Path, run: Path, tmp_path: Path) -> None:
         invoke("classify", survey, "--model", run / "model", "--out", tmp_path / "night.csv")
         invoke("report", tmp_path)
@@ -315,6 +340,8 @@ class TestThroughPrefect:
         for verb in ("ingest", "train", "classify", "report", "run"):
             assert (f"snflow-{verb}", "markdown") in kinds
             assert (f"snflow-{verb}-summary", "table") in kinds
+        texts = [str(artifact.data) for artifact in found if artifact.key in ("snflow-run", "snflow-report")]
+        assert all("**Verdict: " in text and "[Open the report](file://" in text for text in texts)
 
 
 def test_only_passing_failures_are_retried() -> None:

@@ -11,15 +11,9 @@ import pytest
 
 from pipeline.classify.nights import classify_nights
 from pipeline.classify.predict import Classifier, ClassifySettings
-from pipeline.report import gallery
-from pipeline.report.gallery import (
-    KINDS,
-    GalleryCurve,
-    choose_curves,
-    gallery_from_json,
-    gallery_to_json,
-    gather_gallery,
-)
+from pipeline.report import gather
+from pipeline.report.gallery import GalleryCurve, gallery_from_json, gallery_to_json
+from pipeline.report.gather import KINDS, choose_curves, gather_gallery
 from pipeline.schema import Predictions, Truth
 from tests.builders import make_light_curves, make_survey, make_truth
 from tests.small_model import small_classifier
@@ -98,7 +92,7 @@ def test_a_curve_says_what_was_predicted_and_what_is_true(curves: tuple[GalleryC
         assert curve.called == ("Ia" if p_ia > 0.5 else "nonIa")
         assert curve.true_class == truth.table.set_index("SNID").loc[curve.snid, "SUBCLASS"]
         assert curve.is_right == ((curve.true_class == "Ia") == (curve.called == "Ia"))
-        assert not np.isfinite(curve.novelty)
+        assert np.isfinite(curve.novelty)
 
 
 def test_a_curve_shows_the_photometry_and_the_steps_made_of_it(curves: tuple[GalleryCurve, ...]):
@@ -126,8 +120,8 @@ def test_the_history_is_what_was_said_after_each_night(curves: tuple[GalleryCurv
 
 
 def test_long_curves_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gallery, "MAX_MEASUREMENTS", 10)
-    monkeypatch.setattr(gallery, "MAX_NIGHTS", 4)
+    monkeypatch.setattr(gather, "MAX_MEASUREMENTS", 10)
+    monkeypatch.setattr(gather, "MAX_NIGHTS", 4)
     light_curves, truth = make_survey(6)
     found = gather_gallery(small_classifier(), light_curves, small_classifier().classify(light_curves), truth)
     for curve in found:
@@ -156,7 +150,7 @@ def test_the_redshift_is_the_one_that_the_classifier_was_given():
     assert set(found["specz"]) == {0.25}
     assert np.isnan(found["none"]).all()
     np.testing.assert_allclose(sorted(found["photoz"]), np.sort(light_curves.objects["PHOTOZ"]), atol=1e-4)
-    assert np.isnan(gallery._redshift(Classifier(replace(checkpoint, experiment=blind)), light_curves)).all()
+    assert np.isnan(gather._redshift(Classifier(replace(checkpoint, experiment=blind)), light_curves)).all()
 
 
 def test_objects_without_photometry_or_probability_are_passed_over():
@@ -183,5 +177,14 @@ def test_a_gallery_survives_json(curves: tuple[GalleryCurve, ...]):
     values = gallery_to_json(curves)
     text = json.dumps(values, allow_nan=False)
     assert gallery_to_json(gallery_from_json(json.loads(text))) == values
-    assert values[0]["novelty"] is None
+    assert isinstance(values[0]["novelty"], float)
     assert len(text) < 8000 * len(curves)
+
+
+def test_without_the_classifier_there_is_photometry_and_nothing_that_it_alone_could_tell() -> None:
+    light_curves, truth = make_survey(12)
+    predictions = Classifier(small_classifier().checkpoint).classify(light_curves)
+    curves = gather_gallery(None, light_curves, predictions, truth, 5)
+    assert len(curves) == 5
+    assert all(curve.mjd and not curve.steps and not curve.history for curve in curves)
+    assert np.isnan([curve.redshift for curve in curves]).all()
