@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 
 from flows.artifacts import publish
-from flows.tasks import reading_or_writing
+from flows.progress import progress
+from flows.tasks import computing, reading_or_writing
 from pipeline.evaluate.evaluation_run import read_findings, summarise
+from pipeline.evaluate.examination import examine_run
 from pipeline.report.content import read_content
 from pipeline.report.draw import REPORT_FILE
 from pipeline.report.requirements import Requirements
@@ -17,6 +20,14 @@ from pipeline.report.verdict import verdict_markdown
 
 __all__ = ["report"]
 
+
+def examine_step(run: Path) -> dict[str, Any]:
+    """Examine a classification with a progress bar over the steps; nothing is done twice."""
+    with progress("Examining") as say:
+        return examine_run(run, say)
+
+
+examine_task = computing(examine_step, "examine")
 report_task = reading_or_writing(report_run, "draw the page")
 
 
@@ -29,7 +40,9 @@ def report(
     requirements: Requirements | None = None,
     redraw: bool = False,
 ) -> Path:
-    """Write `report.json` and `report.html` into a run folder, and return the page's path."""
+    """Examine what was classified, write `report.json` and `report.html` beside it, and return the page's path."""
+    if not redraw:
+        examine_task(run)
     page = report_task(run, beside, figures, compare or [], requirements, redraw)
     evaluations = read_findings(run / "metrics.json").evaluations
     metrics = summarise(evaluations[0])["metrics"] if evaluations else {}

@@ -26,13 +26,16 @@ from pipeline.provenance import read_record, write_record
 from pipeline.schema import TRUTH_SCHEMA, LightCurves, Predictions, Truth
 from pipeline.train.training_run import read_split
 
-__all__ = ["Subject", "examine_run", "is_examined", "predictions_file", "read_subject"]
+__all__ = ["Subject", "examine_run", "has_inputs", "is_examined", "predictions_file", "read_subject"]
 
 PREDICTIONS: Final = "predictions.parquet"
 ALL_OBJECTS: Final = "all objects"
 SEED: Final = 0
 
-Say = Callable[[str], None]
+STEPS: Final = ("metrics", "early classification", "drift from the training data", "novelty and sensitivity")
+
+Say = Callable[[int, int, str], None]
+"""Called with what is done, out of how many, and what comes next."""
 
 
 @dataclass(frozen=True)
@@ -80,42 +83,52 @@ def predictions_file(run: Path) -> Path | None:
     return next((path for path in (*map(Path, told), run / PREDICTIONS) if path.exists()), None)
 
 
+def has_inputs(run: Path) -> bool:
+    """Whether the light curves, the predictions and the classifier of a classification are still there."""
+    configuration = read_record(run, "classify").get("configuration")
+    if configuration is None or predictions_file(run) is None:
+        return False
+    return Path(configuration["source"]).exists() and (Path(configuration["model"]) / "model.json").exists()
+
+
 def is_examined(run: Path) -> bool:
     """Whether metrics.json already says all that is to be said of the latest classification in a folder."""
     told = read_record(run, "examine").get("configuration", {}).get("classified")
-    return told is not None and told == _classified(run) and (run / METRICS_FILE).exists()
+    return told is not None and told == _classified(run) and read_findings(run / METRICS_FILE).trust is not None
 
 
-def examine_run(run: Path, command: str = "", say: Say = lambda words: None) -> dict[str, Any]:
+def examine_run(run: Path, say: Say = lambda done, total, words: None) -> dict[str, Any]:
     """Add early classification, drift and trust to `metrics.json`, and the metrics themselves where they are missing.
+
+    Nothing is done where it has been done for the same classification, or where what it needs is gone.
 
     Args:
         run: folder with `classify.json` and predictions.
-        command: what was typed, for the record.
-        say: called with what is done next.
+        say: called before each step.
 
     Returns:
-        What was measured, in few numbers.
+        What was measured, in few numbers; empty where nothing was done.
     """
-    subject = read_subject(run)
-    findings = read_findings(run / METRICS_FILE)
+    if is_examined(run) or not has_inputs(run):
+        return {}
+    say(0, len(STEPS), STEPS[0])
+    subject, findings = read_subject(run), read_findings(run / METRICS_FILE)
     if not findings.evaluations or not (run / "split.parquet").exists():
-        say("metrics")
         findings = replace(findings, evaluations=(_evaluate_all(subject),))
     findings = _examine(subject, findings, say)
     write_findings(findings, run / METRICS_FILE)
     summary = _summarise(findings)
-    write_record(run, "examine", {"classified": _classified(run), "seed": SEED}, summary, command)
+    write_record(run, "examine", {"classified": _classified(run), "seed": SEED}, summary)
     return summary
 
 
 def _examine(subject: Subject, findings: Findings, say: Say) -> Findings:
     classifier, light_curves, truth = subject.classifier, subject.light_curves, subject.truth
-    say("early classification")
+    say(1, len(STEPS), STEPS[1])
     early = None if truth is None else evaluate_early(classifier, light_curves, truth, SEED)
-    say("drift from the training data")
+    say(2, len(STEPS), STEPS[2])
     drift = measure_drift(light_curves, subject.predictions, truth, classifier.checkpoint, SEED)
-    say("novelty and sensitivity")
+    say(3, len(STEPS), STEPS[3])
     return replace(findings, early=early, drift=drift, trust=measure_trust(classifier, light_curves, truth, SEED))
 
 

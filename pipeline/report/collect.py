@@ -14,6 +14,7 @@ import pandas as pd
 from pipeline.classify.catalogue import as_store, choose_bands, read_predictions
 from pipeline.classify.predict import Classifier, ClassifySettings
 from pipeline.evaluate.evaluation_run import select
+from pipeline.evaluate.examination import predictions_file
 from pipeline.evaluate.findings import Evaluation
 from pipeline.ingest.inspection import count_kinds
 from pipeline.ingest.simulate import SURVEY
@@ -34,7 +35,7 @@ from pipeline.report.gather import gather_gallery
 from pipeline.schema import LightCurves, Predictions, Truth
 from pipeline.train.training_run import read_history, read_split
 
-__all__ = ["bin_redshifts", "collect", "describe_history", "describe_quarantine", "named_after", "predictions_file"]
+__all__ = ["bin_redshifts", "collect", "describe_history", "describe_quarantine", "named_after"]
 
 MAX_ENTRIES: Final = 200
 """Entries of the quarantine that report.json keeps; all are counted."""
@@ -87,12 +88,6 @@ def collect(run: Path, beside: Sequence[Path] = ()) -> ReportContent:
         command=str(read_record(run, "run").get("command") or classify.get("command", "")),
         protocol=experiment.get("protocol"),
     )
-
-
-def predictions_file(run: Path) -> Path | None:
-    """Return the predictions of a run: those it was told to write, or those in its folder; None where all are gone."""
-    told = read_record(run, "classify").get("configuration", {}).get("outputs", [])
-    return next((path for path in (*map(Path, told), run / PREDICTIONS) if path.exists()), None)
 
 
 def gallery(

@@ -8,9 +8,9 @@ from pathlib import Path
 from pipeline.classify.catalogue import as_store, read_predictions
 from pipeline.evaluate.comparison import compare
 from pipeline.evaluate.evaluation_run import select
+from pipeline.evaluate.examination import predictions_file
 from pipeline.evaluate.findings import Comparison
 from pipeline.provenance import read_record
-from pipeline.report.collect import predictions_file
 from pipeline.report.draw import ReportError
 from pipeline.schema import Predictions
 from pipeline.train.training_run import read_split

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.evaluate.examination import predictions_file
 from pipeline.provenance import read_record
-from pipeline.report.collect import collect, predictions_file
+from pipeline.report.collect import collect
 from pipeline.report.compare import compare_runs
 from pipeline.report.content import Report, ReportContent, write_content
 from pipeline.report.draw import REPORT_FILE, ReportError, draw_report, read_metrics, read_report
@@ -69,5 +70,5 @@ def _inputs_are_gone(run: Path) -> bool:
         if (run / REPORT_FILE).exists():
             return True
         raise ReportError(f"{run} has no classify.json: expected a folder that `snflow run` or `classify` wrote")
-    has_inputs = Path(classify["configuration"]["source"]).exists() and predictions_file(run) is not None
-    return not has_inputs and (run / REPORT_FILE).exists()
+    is_here = Path(classify["configuration"]["source"]).exists() and predictions_file(run) is not None
+    return not is_here and (run / REPORT_FILE).exists()

@@ -41,8 +41,9 @@ def test_a_classification_with_truth_gets_metrics_early_classification_drift_and
     run = classified(survey, tmp_path)
     assert not is_examined(run)
     said: list[str] = []
-    examine_run(run, say=said.append)
-    assert said == ["metrics", "early classification", "drift from the training data", "novelty and sensitivity"]
+    examine_run(run, lambda done, total, words: said.append(f"{done} of {total}: {words}"))
+    assert said[0] == "0 of 4: metrics"
+    assert said[-1] == "3 of 4: novelty and sensitivity"
     findings = read_findings(run / "metrics.json")
     (evaluation,) = findings.evaluations
     assert (evaluation.name, evaluation.counts.n_objects) == ("all objects", 40)
@@ -59,8 +60,9 @@ def test_a_classification_with_truth_gets_metrics_early_classification_drift_and
 
 def test_what_is_examined_is_known_until_it_is_classified_again(survey: Path, tmp_path: Path):
     run = classified(survey, tmp_path)
-    examine_run(run)
+    assert examine_run(run)
     assert is_examined(run)
+    assert examine_run(run) == {}
     record = json.loads((run / "classify.json").read_text())
     (run / "classify.json").write_text(json.dumps(record | {"finished": "2030-01-01T00:00:00+00:00"}))
     assert not is_examined(run)
