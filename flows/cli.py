@@ -283,7 +283,9 @@ def classify(
 
         bands = {"band_map": _pairs(band_map), "ignore_bands": tuple(ignore_band or ())}
         settings = load_settings(ClassifySettings, {"redshift": redshift, "device": device, **bands}, "command line")
-        show(f"Wrote {', '.join(map(str, out))}", classify_flow(source, model, out, settings, typed_command()), as_json)
+        summary = classify_flow(source, model, out, settings, typed_command())
+        told = summary if as_json else {name: value for name, value in summary.items() if name != "ingest"}
+        show(f"Wrote {', '.join(map(str, out))}", told, as_json)
 
 
 @app.command()

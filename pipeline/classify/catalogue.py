@@ -37,18 +37,25 @@ def as_store(source: Path) -> Iterator[Store]:
     Raises:
         StoreError, SourceError: if it is neither.
     """
+    with _ingested(source) as (store, _):
+        yield store
+
+
+@contextmanager
+def _ingested(source: Path) -> Iterator[tuple[Store, dict[str, Any]]]:
+    """Yield a store and, where its files had to be read, what came of them."""
     if (source / "store.json").exists():
-        yield Store.open(source)
+        yield Store.open(source), {}
         return
     with tempfile.TemporaryDirectory(prefix="snflow-") as folder:
         store = Store.create(Path(folder) / "store")
         try:
-            ingest([source], store, IngestSettings())
+            summary = ingest([source], store, IngestSettings())
         except TooManyBadFilesError as error:
             raise StoreError(
                 f"{source}: {error}; ingest it into a store of its own to look at the quarantine"
             ) from None
-        yield store
+        yield store, summary.to_dict()
 
 
 def classify_catalogue(
@@ -79,7 +86,7 @@ def classify_catalogue(
         check_suffix(path)
     started = time.perf_counter()
     classifier = Classifier.load(model, settings)
-    with as_store(source) as store:
+    with _ingested(source) as (store, ingested):
         light_curves = choose_bands(store.light_curves(), settings)
         scopes = store.quarantine()["SCOPE"].value_counts()
     notes = check_contract(with_redshift(light_curves, settings.redshift), classifier.checkpoint)
@@ -89,6 +96,7 @@ def classify_catalogue(
     seconds = time.perf_counter() - started
     summary = summarise(predictions, notes, int(scopes.get("file", 0)), seconds)
     summary["n_quarantined_objects"] = int(scopes.get("object", 0))
+    summary |= {"ingest": ingested} if ingested else {}
     configuration = {
         "source": str(source.absolute()),
         "model": str(model.absolute()),

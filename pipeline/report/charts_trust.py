@@ -118,7 +118,7 @@ def draw_features(features: Sequence[FeatureDrift]) -> Drawing:
         alt.Chart()
         .mark_line(interpolate="step-after", strokeWidth=1.4)
         .encode(
-            x=alt.X("edge:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4, format="~s")),
+            x=alt.X("edge:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4, format="~r")),
             y=alt.Y("share:Q", title=None, axis=alt.Axis(format="%", tickCount=3)),
             color=color,
             strokeDash=dash,

@@ -70,7 +70,7 @@ def collect(run: Path, beside: Sequence[Path] = ()) -> ReportContent:
             n_outputs=len(predictions),
         ),
         data=Data(
-            ingest=dict(read_record(run, "ingest").get("summary", {})),
+            ingest=dict(read_record(run, "ingest").get("summary") or classify["summary"].get("ingest", {})),
             cuts={str(reason): int(count) for reason, count in summary.get("cuts", {}).items()},
             split=dict(split.counts) if split else {},
             class_mix=class_mix(split, truth) if split else {},

@@ -73,7 +73,7 @@ def render_page(report: Report) -> str:
             dark_rules=Markup(dark_rules()),
             static_curves=gallery,
             gallery=_gallery(report),
-            selection=_selection(report.headline),
+            selection=_selection(report.headline) if report.has_performance else None,
             specifications={key: figure.chart.to_dict() for key, figure in figures.items()},
             vega_config=interactive_config(),
             scripts=scripts,

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.evaluate.evaluation import evaluate
 from pipeline.report.content import write_content
 from pipeline.report.draw import draw_report
+from pipeline.schema import Truth
 
 from .report_builder import HOSTILE, make_curve, write_metrics
 from .test_page import SECTIONS
@@ -201,6 +203,18 @@ def test_the_page_is_no_wider_than_a_telephone(browser, folder):
     with opened(browser, folder) as page:
         page.set_viewport_size({"width": 400, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_without_truth_the_gallery_can_be_browsed_and_nothing_complains(browser, report, truth, predictions, tmp_path):
+    nothing_known = evaluate(predictions, Truth(truth.table.head(0)), name="tonight", n_resamples=2)
+    write_content(report.content, tmp_path / "report.json")
+    write_metrics(replace(report, findings=replace(report.findings, evaluations=(nothing_known,))), tmp_path)
+    draw_report(tmp_path)
+    with opened(browser, tmp_path) as page:
+        look_at_everything(page)
+        assert page.locator("#threshold").count() == 0
+        assert len(cards(page)) == 12
+        assert page.complaints == []
 
 
 def test_a_strangers_name_runs_nothing(browser, report, tmp_path):

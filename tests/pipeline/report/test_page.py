@@ -208,7 +208,7 @@ def test_a_page_about_nothing_has_every_section_and_says_what_is_missing():
         sections,
         (
             "Nothing has been evaluated yet",
-            "No summary of an ingest",
+            "How the light curves came into their catalogue is recorded there",
             "there is no performance to show",
             "was not measured",
             "there are none",
