@@ -16,7 +16,7 @@ import pyarrow as pa
 
 __all__ = ["IrregularRowsError", "Words", "split_rows"]
 
-Positions = npt.NDArray[np.int64]
+Positions = npt.NDArray[np.int32]
 
 _SPACE: Final = 32
 _NEWLINE: Final = 10
@@ -35,7 +35,7 @@ class Words(ABC):
 
     Attributes:
         text: in which they stand.
-        row_starts: (n_rows,) int64, position of each row's first byte in the text [bytes].
+        row_starts: (n_rows,) int32, position of each row's first byte in the text [bytes].
     """
 
     text: bytes
@@ -47,7 +47,8 @@ class Words(ABC):
 
     def column(self, index: int) -> pa.StringArray:
         """Return the words of one column, (n_rows,)."""
-        offsets = np.column_stack(self.bounds(index)).astype(np.int32).ravel()
+        offsets = np.empty(2 * len(self.row_starts), np.int32)
+        offsets[::2], offsets[1::2] = self.bounds(index)
         words_and_gaps = pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(self.text))
         return words_and_gaps.take(pa.array(np.arange(0, len(offsets), 2)))
 
@@ -122,7 +123,7 @@ def _aligned(
         return None
     if not all((buffer[place::length] == letter).all() for place, letter in enumerate(first_word, start=1)):
         return None
-    return _Aligned(text, np.arange(1, len(text), length, dtype=np.int64), is_word, length, ends)
+    return _Aligned(text, np.arange(1, len(text), length, dtype=np.int32), is_word, length, ends)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _ragged(
     text: bytes, buffer: npt.NDArray[np.uint8], is_word: npt.NDArray[np.bool_], width: int, first_word: bytes
 ) -> _Ragged:
     """Find words of rows in which they stand anywhere."""
-    edges = np.flatnonzero(is_word[1:] != is_word[:-1])
+    edges: Positions = np.flatnonzero(is_word[1:] != is_word[:-1]).astype(np.int32)
     edges += 1
     if len(edges) == 0 or len(edges) % (2 * width):
         raise IrregularRowsError(f"{len(edges) // 2} words are not rows of {width}")

@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from pipeline.schema import (
@@ -114,10 +113,9 @@ def light_curve_columns(header: Columns, further: Sequence[pa.Array], epochs: Ep
     order = _time_order(epochs, codes)
     counts = np.bincount(epochs.owner, minlength=len(header["SNID"]))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    bands = pd.CategoricalDtype(pd.Index(names, dtype="str"))
     values: dict[str, Any] = {
         "MJD": epochs.mjd[order],
-        "BAND": pd.Categorical.from_codes(codes[order], dtype=bands, validate=False),
+        "BAND": pa.DictionaryArray.from_arrays(codes[order], pa.array(names, pa.string())),
         "FLUXCAL": epochs.fluxcal[order],
         "FLUXCALERR": epochs.fluxcal_err[order],
         "PHOTFLAG": epochs.flag[order],
@@ -125,8 +123,8 @@ def light_curve_columns(header: Columns, further: Sequence[pa.Array], epochs: Ep
     hashes = photometry_hashes(header, values, offsets)
     columns = [pa.array(header[field.name], field.type, from_pandas=True) for field in OBJECT_FIELDS[:9]]
     columns += [*further, pa.array(hashes, pa.string())]
-    lists = _lists(values | {"BAND": _strings(names, codes[order])}, offsets)
-    return pa.Table.from_arrays([*columns, *lists], schema=LIGHT_CURVE_SCHEMA)
+    values["BAND"] = values["BAND"].cast(pa.string())
+    return pa.Table.from_arrays([*columns, *_lists(values, offsets)], schema=LIGHT_CURVE_SCHEMA)
 
 
 def truth_table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
@@ -159,10 +157,6 @@ def _time_order(epochs: Epochs, codes: npt.NDArray[np.int32]) -> Integers | slic
 def _is_increasing(owner: Integers, mjd: Floats) -> bool:
     same, later = owner[1:] == owner[:-1], owner[1:] > owner[:-1]
     return bool((later | (same & (mjd[1:] > mjd[:-1]))).all())
-
-
-def _strings(names: list[str], codes: npt.NDArray[np.int32]) -> pa.StringArray:
-    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string())).cast(pa.string())
 
 
 def _lists(values: Mapping[str, Any], offsets: Integers) -> list[pa.Array]:
