@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -98,6 +99,20 @@ def test_the_hash_ignores_the_order_of_rows_and_sees_every_change() -> None:
     assert (
         photometry_hashes(light_curves.objects.assign(PHOTOZ=0.5), light_curves.epochs, light_curves.offsets) != hashes
     )
+
+
+def test_the_hash_of_rows_is_that_of_pandas_whatever_holds_the_columns() -> None:
+    light_curves = make_light_curves({"a": CURVE, "b": CURVE[:1]}, PHOTOZ=[0.5, np.nan])
+    names = ["SNID", "MWEBV", "PHOTOZ", "PHOTOZ_ERR", "SPECZ", "SPECZ_ERR"]
+    of_rows = pd.util.hash_pandas_object(light_curves.epochs, index=False).to_numpy()
+    of_objects = pd.util.hash_pandas_object(light_curves.objects[names], index=False).to_numpy()
+    sums = np.array([of_rows[:2].sum(), of_rows[2]]) * np.uint64(0x9E3779B97F4A7C15)
+    expected = [f"{value:016x}" for value in (sums ^ of_objects).tolist()]
+    assert photometry_hashes(light_curves.objects, light_curves.epochs, light_curves.offsets) == expected
+    objects = {name: light_curves.objects[name].to_numpy() for name in names}
+    epochs = {name: light_curves.epochs[name].to_numpy() for name in ("MJD", "FLUXCAL", "FLUXCALERR", "PHOTFLAG")}
+    epochs["BAND"] = pa.array(light_curves.epochs["BAND"].tolist()).dictionary_encode()
+    assert photometry_hashes(objects, epochs, light_curves.offsets) == expected
 
 
 def test_truth_of_an_unknown_object_is_a_row_of_nulls() -> None:
