@@ -41,6 +41,7 @@ def main() -> int:
 
 
 def _fuzz_one(name: str, arguments: argparse.Namespace) -> int:
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     start, report = time.perf_counter(), Report()
     for report in fuzz_in_processes(name, arguments.inputs, arguments.seed):
         if report.inputs % PROGRESS_INPUTS == 0:
@@ -57,7 +58,7 @@ def _fuzz_one(name: str, arguments: argparse.Namespace) -> int:
         print(f"  {_keep(finding, name, arguments.keep)}: {finding.fault}")
     sys.stdout.flush()
     if arguments.json:
-        _add_summary(arguments.json, _summary(name, arguments.seed, report, seconds))
+        _add_summary(arguments.json, _summary(name, arguments.seed, commit, report, seconds))
     return 1 if report.findings else 0
 
 
@@ -70,8 +71,7 @@ def _keep(finding: Finding, name: str, folder: Path) -> Path:
     return path
 
 
-def _summary(name: str, seed: int, report: Report, seconds: float) -> dict[str, Any]:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+def _summary(name: str, seed: int, commit: str, report: Report, seconds: float) -> dict[str, Any]:
     return {
         "reader": name,
         "inputs": report.inputs,

@@ -236,7 +236,9 @@ def read_tables(*tables: pa.Table) -> list[ReadResult]:
         for table in tables:
             with pa.ipc.new_file(str(path), table.schema) as writer:
                 writer.write_table(table)
-            results += read_damaged([path])
+            parts = zip(*read_damaged([path]), strict=True)
+            light_curves, truth, rejections = (list(part) for part in parts)
+            results.append(ReadResult(pa.concat_tables(light_curves), pa.concat_tables(truth), sum(rejections, [])))
         return results
 
 
