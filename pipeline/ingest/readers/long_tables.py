@@ -106,7 +106,7 @@ def stream_long(table: LongTable, header: Header | None, origin: Origin, options
     found = find_columns(table.names, options)
     columns = columns_to_read(table.names, found, options)
     met: set[str] = set()
-    for part in _whole_objects(_grouped(table, columns, found["SNID"]), found["SNID"]):
+    for part in _parts(table, columns, found["SNID"]):
         result = _read(part, found, header, origin, options)
         met.update(result.light_curves["SNID"].to_pylist(), (item.snid or "" for item in result.rejections))
         yield result
@@ -122,11 +122,11 @@ def _without_rows(header: Header, met: set[str], origin: Origin) -> list[Rejecti
     ]
 
 
-def _grouped(table: LongTable, columns: list[str], snid: str) -> Iterator[pa.Table]:
-    """Yield batches in which the rows of an object follow each other, each with its place in the file."""
+def _parts(table: LongTable, columns: list[str], snid: str) -> Iterator[pa.Table]:
+    """Yield whole objects, the rows of each following each other, each row with its place in the file."""
     is_small = table.n_bytes <= SMALL_BYTES
     if not is_small and _is_grouped(column[snid] for column in table.batches([snid])):
-        yield from _numbered(table.batches(columns))
+        yield from _whole_objects(_numbered(table.batches(columns)), snid)
         return
     batches = list(_numbered(table.batches(columns)))
     if not batches:
@@ -135,7 +135,7 @@ def _grouped(table: LongTable, columns: list[str], snid: str) -> Iterator[pa.Tab
     if not _is_grouped([whole[snid]]):
         codes = one_array(whole[snid]).dictionary_encode().indices.to_numpy(zero_copy_only=False)
         whole = whole.take(pa.array(np.argsort(codes, kind="stable")))
-    yield whole
+    yield from _cut(whole, _run_starts(one_array(whole[snid])))
 
 
 def _numbered(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:

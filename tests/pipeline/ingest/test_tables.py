@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -238,7 +239,8 @@ def read_tables(*tables: pa.Table) -> list[ReadResult]:
                 writer.write_table(table)
             parts = zip(*read_damaged([path]), strict=True)
             light_curves, truth, rejections = (list(part) for part in parts)
-            results.append(ReadResult(pa.concat_tables(light_curves), pa.concat_tables(truth), sum(rejections, [])))
+            listed = list(chain.from_iterable(rejections))
+            results.append(ReadResult(pa.concat_tables(light_curves), pa.concat_tables(truth), listed))
         return results
 
 
