@@ -21,6 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+import pyarrow as pa
+
 from pipeline.ingest.quarantine import kind_of
 from tests.fuzz.mutations import Files
 from tests.fuzz.promises import BrokenPromiseError, read_and_check
@@ -36,7 +38,7 @@ MAX_SILENCE: Final = 4 * MAX_SECONDS
 MAX_MIB: Final = 300
 """Memory that a batch may take for itself."""
 MAX_ADDRESSES: Final = 8 << 30
-"""Memory that a process may ask for at all [bytes]; a batch that is refused more counts as a finding."""
+"""Memory that a process may ask for at all [bytes], so that a damaged size cannot harm the machine."""
 _STATUS: Final = Path("/proc/self/status")
 _RESET: Final = Path("/proc/self/clear_refs")
 
@@ -177,6 +179,7 @@ def _in_process(name: str, seed: int, numbers: range, first: int, last: int) -> 
 def _work(pipe: Connection, name: str, seed: int, numbers: range, first: int, last: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESSES, MAX_ADDRESSES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pa.set_cpu_count(1)
     for number in numbers:
         pipe.send(_read_drawn(name, seed, number, first, last))
 

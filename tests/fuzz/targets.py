@@ -51,14 +51,14 @@ _SNANA_TEXT: Final = seeds_of("snana_text")
 FUZZED: Final[dict[str, tuple[Target, ...]]] = {
     "snana_text": (Target((_draw_snana_text,)),),
     "containers": (Target((container_damage.draw_container,)),),
-    "arrow": (Target((columnar_damage.draw_arrow, columnar_damage.draw_arrow_bytes)),),
-    "parquet": (Target((columnar_damage.draw_parquet, columnar_damage.draw_parquet_bytes)),),
+    "ecsv": (Target((text_damage.draw_ecsv,)),),
     "snana_fits": (Target((fits_damage.draw_fits,)),),
+    "parquet": (Target((columnar_damage.draw_parquet, columnar_damage.draw_parquet_bytes)),),
+    "votable": (Target((text_damage.draw_votable,)),),
+    "arrow": (Target((columnar_damage.draw_arrow, columnar_damage.draw_arrow_bytes)),),
     "csv": (
         Target((text_damage.draw_csv, text_damage.draw_plasticc, text_damage.draw_supernnova)),
         Target((text_damage.draw_mapped_csv,), ReadOptions(columns=text_damage.MAPPED_COLUMNS)),
     ),
-    "votable": (Target((text_damage.draw_votable,)),),
-    "ecsv": (Target((text_damage.draw_ecsv,)),),
 }
 """By name of the reader; a batch is read by one of its targets. The fastest come first."""
