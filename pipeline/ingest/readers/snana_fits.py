@@ -110,10 +110,15 @@ def _read(
     is_sound = np.ones(len(objects), dtype=bool)
     is_sound[[place for place, reason in objects.problems.items() if reason.startswith("rows")]] = False
     counts = np.where(is_sound, _counts(records), 0)
-    owner = np.repeat(np.arange(len(objects), dtype=np.int64), counts)
     begins = np.where(is_sound, records["PTROBS_MIN"].astype(np.int64) - 1, 0)
+    has_rows = counts > 0
+    begin = int(begins[has_rows].min()) if has_rows.any() else 0
+    rows = phot.rows(begin, int((begins + counts)[has_rows].max(initial=begin)))  # before memory is taken for them
+    owner = np.repeat(np.arange(len(objects), dtype=np.int64), counts)
     places = np.arange(len(owner)) + np.repeat(begins - (np.cumsum(counts) - counts), counts)
-    epochs = _epochs(phot, places, owner, _zeropoint(primary, phot.primary))
+    is_all = len(places) == len(rows) and bool((np.diff(places) == 1).all())
+    pick = slice(None) if is_all else places - begin
+    epochs = _epochs(phot, rows, pick, owner, _zeropoint(primary, phot.primary))
     return read_objects(objects, epochs, places + 1, origin, options)
 
 
@@ -169,14 +174,17 @@ def _zeropoint(*headers: Cards) -> float:
     return ZP_INTERNAL
 
 
-def _epochs(phot: FitsTable, places: npt.NDArray[np.int64], owner: npt.NDArray[np.int64], zeropoint: float) -> Epochs:
-    begin, end = (int(places.min()), int(places.max()) + 1) if len(places) else (0, 0)
-    records = phot.rows(begin, end)
-    is_all = len(places) == end - begin and bool((np.diff(places) == 1).all())
-    pick = slice(None) if is_all else places - begin
+def _epochs(
+    phot: FitsTable,
+    records: Records,
+    pick: slice | npt.NDArray[np.int64],
+    owner: npt.NDArray[np.int64],
+    zeropoint: float,
+) -> Epochs:
+    """Take the measurements of `owner` out of rows of PHOT."""
     scale = 10 ** (0.4 * (ZP_INTERNAL - zeropoint))
     mjd, flux, error = (phot.numbers(records, name)[pick] for name in _PHOT)
-    flag = phot.numbers(records, "PHOTFLAG")[pick] if "PHOTFLAG" in phot.names else np.zeros(len(places))
+    flag = phot.numbers(records, "PHOTFLAG")[pick] if "PHOTFLAG" in phot.names else np.zeros(len(owner))
     bands = _bands(records["BAND" if "BAND" in phot.names else "FLT"][pick])
     with np.errstate(over="ignore"):  # a flux that is not finite is told as such
         return Epochs(owner, mjd, bands, flux * scale, error * scale, flags_of(flag))

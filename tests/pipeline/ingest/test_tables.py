@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,6 +9,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -326,3 +328,20 @@ def test_fits_columns_of_another_type_and_cards_that_are_no_numbers_are_refused(
     path.write_bytes(data[:start] + new.encode("latin-1").ljust(80) + data[start + 80 :])
     (result,) = read_damaged(paths)
     assert [item.reason for item in result.rejections] == [f"damaged: {told}"]
+
+
+def test_rows_that_phot_only_announces_take_no_memory(tmp_path: Path):
+    paths = write_fits(tmp_path, CURVES)
+    with fits.open(paths[0], mode="update") as head:
+        head[1].data["PTROBS_MAX"][-1] = 2**31 - 1
+    paths[0].write_bytes(paths[0].read_bytes().replace(b"'NOBS", b"'N   "))
+    data = paths[1].read_bytes()
+    start = data.index(b"NAXIS2")
+    paths[1].write_bytes(data[:start] + b"NAXIS2  = 2147483647".ljust(80) + data[start + 80 :])
+    tracemalloc.start()
+    (result,) = read_damaged(paths)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert result.light_curves["SNID"].to_pylist() == ["007", "12"]
+    assert [item.reason.partition(":")[0] for item in result.rejections] == ["truncated"]
+    assert peak < 100 << 20
