@@ -106,9 +106,10 @@ def _read(
     records: Records, first: int, primary: Cards, phot: FitsTable, origin: Origin, options: ReadOptions, seen: set[str]
 ) -> ReadResult:
     objects = _describe(records, first, primary, options)
-    objects.problems.update(_misplaced(records, phot.n_rows) | repeated_snids(objects.observed["SNID"], seen))
+    misplaced = _misplaced(records, phot.n_rows)
+    objects.problems.update(misplaced | repeated_snids(objects.observed["SNID"], seen))
     is_sound = np.ones(len(objects), dtype=bool)
-    is_sound[[place for place, reason in objects.problems.items() if reason.startswith("rows")]] = False
+    is_sound[list(misplaced)] = False
     counts = np.where(is_sound, _counts(records), 0)
     begins = np.where(is_sound, records["PTROBS_MIN"].astype(np.int64) - 1, 0)
     has_rows = counts > 0

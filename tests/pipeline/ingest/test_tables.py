@@ -345,3 +345,12 @@ def test_rows_that_phot_only_announces_take_no_memory(tmp_path: Path):
     assert result.light_curves["SNID"].to_pylist() == ["007", "12"]
     assert [item.reason.partition(":")[0] for item in result.rejections] == ["truncated"]
     assert peak < 100 << 20
+
+
+def test_an_object_that_stands_twice_and_has_its_rows_nowhere_is_rejected_once(tmp_path: Path):
+    paths = write_fits(tmp_path, (*CURVES, Curve("12", ROWS)))
+    with fits.open(paths[0], mode="update") as head:
+        head[1].data["PTROBS_MIN"][-1] = -(2**31)
+    (result,) = read_damaged(paths)
+    assert reasons(result) == [("12", "object", "duplicate SNID: 12 is already that of an earlier row")]
+    assert result.light_curves["SNID"].to_pylist() == ["007", "12", "a b"]
