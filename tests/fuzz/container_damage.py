@@ -11,7 +11,7 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from tests.fuzz.mutations import Files, mutate_bytes
@@ -91,7 +91,7 @@ def _archive(rng: random.Random, members: Files) -> tuple[str, bytes]:
     return "night.tar" + suffix, packed
 
 
-@cache
+@lru_cache(maxsize=1000)
 def _tar(members: Files, form: int) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=form) as archive:
@@ -108,7 +108,7 @@ def _without_padding(data: bytes) -> bytes:
     return content.ljust(-(-len(content) // 512) * 512 + 1024, b"\0")
 
 
-@cache
+@lru_cache(maxsize=1000)
 def _zip(members: Files, method: int) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", method) as archive:
