@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-
-
 from pipeline.store import IngestSettings, Store, ingest
 from tests.real_data import find_real_data
 

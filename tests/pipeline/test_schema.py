@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.schema import LIGHT_CURVE_SCHEMA, LightCurves, Predictions, photometry_hashes, prediction_columns
+from pipeline.schema import (
+    EPOCH_COLUMNS,
+    LIGHT_CURVE_SCHEMA,
+    LightCurves,
+    Predictions,
+    _row_hashes,
+    photometry_hashes,
+    prediction_columns,
+)
 from tests.builders import make_light_curves, make_survey, make_truth
 
 CURVE = [(100.0, "g", 10.0, 1.0), (101.0, "r", 20.0, 2.0)]
@@ -132,3 +140,11 @@ def test_predictions_must_sum_to_one_where_there_is_a_class_and_be_nan_elsewhere
         Predictions(table.assign(STATUS="rejected"), ("Ia", "nonIa"))
     with pytest.raises(ValueError, match="unknown STATUS"):
         Predictions(table.assign(STATUS="perhaps"), ("Ia", "nonIa"))
+
+
+def test_rows_are_hashed_as_pandas_hashes_them_so_that_stores_keep_their_hashes():
+    light_curves, _ = make_survey(20)
+    epochs, objects = light_curves.epochs, light_curves.objects.assign(SPECZ=[0.1, np.nan] * 10)
+    for table, columns in ((epochs, EPOCH_COLUMNS), (objects, ("SNID", "MWEBV", "SPECZ")), (objects[:0], ("SNID",))):
+        expected = pd.util.hash_pandas_object(table[list(columns)], index=False)
+        assert _row_hashes(table, columns).tolist() == expected.tolist()

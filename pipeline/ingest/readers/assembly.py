@@ -19,7 +19,16 @@ from pipeline.schema import (
     photometry_hashes,
 )
 
-__all__ = ["HEADER_NAMES", "Epochs", "ObjectRow", "light_curve_columns", "light_curve_table", "truth_table"]
+__all__ = [
+    "HEADER_NAMES",
+    "Epochs",
+    "ObjectRow",
+    "flags_of",
+    "is_zeropoint",
+    "light_curve_columns",
+    "light_curve_table",
+    "truth_table",
+]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -81,6 +90,17 @@ class Epochs:
             self.fluxcal_err[is_kept],
             self.flag[is_kept],
         )
+
+
+def is_zeropoint(value: Floats | float) -> Any:
+    """Tell what can be the zeropoint of fluxes [mag] from what says that there is none, and from damage."""
+    return (np.asarray(value) > 0) & (np.asarray(value) < 50)
+
+
+def flags_of(values: Floats) -> npt.NDArray[np.int32]:
+    """Return numbers as flags of 32 bits, 0 for what is none."""
+    is_flag = np.abs(values) < 2**31
+    return np.where(is_flag, values, 0).astype(np.int32)
 
 
 def light_curve_table(objects: Sequence[ObjectRow], parts: Sequence[Epochs]) -> pa.Table:

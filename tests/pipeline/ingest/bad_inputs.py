@@ -1,4 +1,4 @@
-"""Bad inputs of every kind, each beside a good one, and what the user is told: `python -m tests.pipeline.ingest.bad_inputs`.
+"""Bad inputs of every kind, each beside a good one, and what is said: `python -m tests.pipeline.ingest.bad_inputs`.
 
 The table that this prints stands in pipeline/ingest/README.md, and a test compares them.
 """
