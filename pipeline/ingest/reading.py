@@ -46,7 +46,7 @@ from pipeline.ingest.packing import PackedError, is_packed, plain_name, unpack
 from pipeline.ingest.readers import READERS, Bundle, Reader, ReadOptions, Rejection, SourceFile
 from pipeline.ingest.readers.base import START_BYTES, plain_start
 from pipeline.ingest.sources import SingleFile, Source
-from pipeline.processes import ProcessPoolExecutor, end_with_parent
+from pipeline.processes import ProcessPoolExecutor, end_with_parent, keep_freed_memory
 from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
 
 __all__ = [
@@ -120,6 +120,7 @@ class ChunkReader:
 
 def read_chunks(source: Source, reader: ChunkReader, workers: int) -> Iterator[ChunkRead]:
     """Read a source, chunk by chunk, in its own order whatever the number of worker processes."""
+    keep_freed_memory()
     pairing = Pairing()
     for chunk in _read_members(source, reader, workers):
         yield replace(chunk, tables=[])
@@ -343,6 +344,7 @@ def _start_worker(reader: ChunkReader, parent: int) -> None:
     global _reader
     _reader = reader
     end_with_parent(parent)
+    keep_freed_memory()
 
 
 def _read_with_set_reader(members: Sequence[Member], may_ignore: bool) -> ChunkRead:

@@ -14,6 +14,8 @@ __all__ = ["tar_files"]
 
 _MAX_EXTENDED_HEADER: Final = 1 << 20
 """Size of a header that holds a long name, at most [bytes]; tarfile holds it in memory."""
+_MAX_ENDS: Final = 4
+"""How often the end of an archive may be met: by a cut member, by the header that should follow, and by our check."""
 _EXTENDED: Final = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -63,16 +65,21 @@ class _CarefulTarInfo(tarfile.TarInfo):
 class _Metered:
     """A stream that counts what comes out of it, and remembers its last 512 bytes: a tar archive ends with zeros.
 
-    It reads one piece at a time, so that a stream that is cut short gives all of its bytes before it fails.
+    It reads one piece at a time, so that a stream that is cut short gives all of its bytes before it fails. Asked for
+    more behind its end, it fails: tarfile would go on asking until it had skipped what a damaged header announces.
     """
 
     def __init__(self, stream: BufferedIOBase, spend: Callable[[int], None]) -> None:
         self.stream = stream
         self.spend = spend
         self.last = b""
+        self.n_ends = 0
 
     def read(self, size: int) -> bytes:
         data = self.stream.read1(size)
+        self.n_ends += not data
+        if self.n_ends > _MAX_ENDS:
+            raise EOFError("it ends inside a member")
         self.spend(len(data))
         self.last = (self.last + data)[-512:] if len(data) < 512 else data[-512:]
         return data

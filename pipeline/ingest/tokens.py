@@ -1,11 +1,12 @@
 """Words of a table of text, found for many rows at once.
 
-A table of equal rows needs no parser: the edges between words and white space, found in one pass over the bytes, are
-the offsets of an Arrow string array whose every other string is a word.
+A table of equal rows needs no parser: the edges between words and white space are found in one pass over the bytes, and
+where every row has its words end at the same places, as programs write them, in even less.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,10 +16,12 @@ import pyarrow as pa
 
 __all__ = ["IrregularRowsError", "Words", "split_rows"]
 
-Positions = npt.NDArray[np.int64]
+Positions = npt.NDArray[np.int32]
 
 _SPACE: Final = 32
 _NEWLINE: Final = 10
+_LONGEST_ALIGNED: Final = 2048
+"""Longer rows are not compared with each other [bytes]: no program writes them, but somebody could."""
 _WHITE: Final = np.frombuffer(b"\t\n\v\f\r ", np.uint8)
 
 
@@ -27,23 +30,27 @@ class IrregularRowsError(ValueError):
 
 
 @dataclass(frozen=True)
-class Words:
+class Words(ABC):
     """The words of n_rows × width, in one text.
 
     Attributes:
-        row_starts: (n_rows,) int64, position of each row's first byte in the text [bytes].
-        width: words in a row.
-        strings: Arrow strings, words and the gaps between them in turn.
+        text: in which they stand.
+        row_starts: (n_rows,) int32, position of each row's first byte in the text [bytes].
     """
 
+    text: bytes
     row_starts: Positions
-    width: int
-    strings: pa.StringArray
+
+    @abstractmethod
+    def bounds(self, index: int) -> tuple[Positions, Positions]:
+        """Return where the words of one column start and end, (n_rows,) each."""
 
     def column(self, index: int) -> pa.StringArray:
         """Return the words of one column, (n_rows,)."""
-        rows = np.arange(len(self.row_starts), dtype=np.int64)
-        return self.strings.take(pa.array(2 * (rows * self.width + index)))
+        offsets = np.empty(2 * len(self.row_starts), np.int32)
+        offsets[::2], offsets[1::2] = self.bounds(index)
+        words_and_gaps = pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(self.text))
+        return words_and_gaps.take(pa.array(np.arange(0, len(offsets), 2)))
 
     def numbers(self, index: int) -> npt.NDArray[np.float64]:
         """Return a column as (n_rows,) float64.
@@ -70,21 +77,87 @@ def split_rows(text: bytes, width: int, first_word: bytes) -> Words:
     """
     buffer = np.frombuffer(text, np.uint8)
     is_word = buffer > _SPACE
-    edges = np.flatnonzero(is_word[1:] != is_word[:-1])
+    return _aligned(text, buffer, is_word, width, first_word) or _ragged(text, buffer, is_word, width, first_word)
+
+
+@dataclass(frozen=True)
+class _Aligned(Words):
+    """Words that end at the same places in every row.
+
+    Attributes:
+        is_word: of each byte of the text.
+        length: of a row with its line end [bytes].
+        ends: (width,) where the words of a row end, counted from the line end before it [bytes].
+    """
+
+    is_word: npt.NDArray[np.bool_]
+    length: int
+    ends: list[int]
+
+    def bounds(self, index: int) -> tuple[Positions, Positions]:
+        before = self.row_starts - 1
+        gap = self.ends[index - 1] if index else 1
+        starts = before + gap
+        for place in range(gap, self.ends[index]):
+            is_blank = ~self.is_word[place :: self.length]
+            if not is_blank.any():
+                break
+            starts += is_blank
+        return starts, before + self.ends[index]
+
+
+def _aligned(
+    text: bytes, buffer: npt.NDArray[np.uint8], is_word: npt.NDArray[np.bool_], width: int, first_word: bytes
+) -> _Aligned | None:
+    """Find words of rows that are all alike, None where some are not."""
+    length = text.find(b"\n", 1)
+    n_rows, rest = divmod(len(text) - 1, length)
+    if rest or length > _LONGEST_ALIGNED:
+        return None
+    is_end = is_word[:-1] > is_word[1:]
+    ends = (np.flatnonzero(is_end[:length]) + 1).tolist()
+    if len(ends) != width or ends[0] != 1 + len(first_word) or not np.array_equal(is_end[length:], is_end[:-length]):
+        return None
+    # All that is neither text nor a space is the line ends.
+    if np.count_nonzero(buffer < _SPACE) != n_rows + 1 or not (buffer[::length] == _NEWLINE).all():
+        return None
+    if not all((buffer[place::length] == letter).all() for place, letter in enumerate(first_word, start=1)):
+        return None
+    return _Aligned(text, np.arange(1, len(text), length, dtype=np.int32), is_word, length, ends)
+
+
+@dataclass(frozen=True)
+class _Ragged(Words):
+    """Words at any places.
+
+    Attributes:
+        edges: (n_rows, 2 × width) where words start and end in turn [bytes].
+    """
+
+    edges: Positions
+
+    def bounds(self, index: int) -> tuple[Positions, Positions]:
+        return self.edges[:, 2 * index], self.edges[:, 2 * index + 1]
+
+
+def _ragged(
+    text: bytes, buffer: npt.NDArray[np.uint8], is_word: npt.NDArray[np.bool_], width: int, first_word: bytes
+) -> _Ragged:
+    """Find words of rows in which they stand anywhere."""
+    edges: Positions = np.flatnonzero(is_word[1:] != is_word[:-1]).astype(np.int32)
     edges += 1
     if len(edges) == 0 or len(edges) % (2 * width):
         raise IrregularRowsError(f"{len(edges) // 2} words are not rows of {width}")
-    row_starts = edges[:: 2 * width].copy()
-    n_control = np.count_nonzero(buffer < _SPACE)
-    if n_control != np.count_nonzero(buffer == _NEWLINE) and not np.isin(buffer[~is_word], _WHITE).all():
+    edges = edges.reshape(-1, 2 * width)
+    row_starts = edges[:, 0].copy()
+    n_newlines = np.count_nonzero(buffer == _NEWLINE)
+    if np.count_nonzero(buffer < _SPACE) != n_newlines and not np.isin(buffer[~is_word], _WHITE).all():
         raise IrregularRowsError("some byte is neither text nor white space")
     # As many line ends as rows, and one before each row: then no row holds a line end.
-    n_line_ends = np.count_nonzero(buffer == _NEWLINE) - 1
-    follows_line_end = n_line_ends == len(row_starts) and (buffer[row_starts - 1] == _NEWLINE).all()
-    if not (follows_line_end and _all_start_with(text, row_starts, edges[1 :: 2 * width], first_word)):
+    follows_line_end = n_newlines - 1 == len(row_starts) and (buffer[row_starts - 1] == _NEWLINE).all()
+    if not (follows_line_end and _all_start_with(text, row_starts, edges[:, 1], first_word)):
         raise IrregularRowsError(f"some line is not {first_word.decode()} and {width - 1} words")
-    offsets = pa.py_buffer(edges.astype(np.int32))
-    return Words(row_starts, width, pa.StringArray.from_buffers(len(edges) - 1, offsets, pa.py_buffer(text)))
+    return _Ragged(text, row_starts, edges)
 
 
 def _all_start_with(text: bytes, starts: Positions, ends: Positions, word: bytes) -> bool:

@@ -4,11 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.schema import LIGHT_CURVE_SCHEMA, LightCurves, Predictions, photometry_hashes, prediction_columns
+from pipeline.schema import (
+    EPOCH_COLUMNS,
+    LIGHT_CURVE_SCHEMA,
+    LightCurves,
+    Predictions,
+    _row_hashes,
+    photometry_hashes,
+    prediction_columns,
+)
 from tests.builders import make_light_curves, make_survey, make_truth
 
 CURVE = [(100.0, "g", 10.0, 1.0), (101.0, "r", 20.0, 2.0)]
@@ -100,6 +109,20 @@ def test_the_hash_ignores_the_order_of_rows_and_sees_every_change() -> None:
     )
 
 
+def test_the_hash_of_rows_is_that_of_pandas_whatever_holds_the_columns() -> None:
+    light_curves = make_light_curves({"a": CURVE, "b": CURVE[:1]}, PHOTOZ=[0.5, np.nan])
+    names = ["SNID", "MWEBV", "PHOTOZ", "PHOTOZ_ERR", "SPECZ", "SPECZ_ERR"]
+    of_rows = pd.util.hash_pandas_object(light_curves.epochs, index=False).to_numpy()
+    of_objects = pd.util.hash_pandas_object(light_curves.objects[names], index=False).to_numpy()
+    sums = np.array([of_rows[:2].sum(), of_rows[2]]) * np.uint64(0x9E3779B97F4A7C15)
+    expected = [f"{value:016x}" for value in (sums ^ of_objects).tolist()]
+    assert photometry_hashes(light_curves.objects, light_curves.epochs, light_curves.offsets) == expected
+    objects = {name: light_curves.objects[name].to_numpy() for name in names}
+    epochs = {name: light_curves.epochs[name].to_numpy() for name in ("MJD", "FLUXCAL", "FLUXCALERR", "PHOTFLAG")}
+    epochs["BAND"] = pa.array(light_curves.epochs["BAND"].tolist()).dictionary_encode()
+    assert photometry_hashes(objects, epochs, light_curves.offsets) == expected
+
+
 def test_truth_of_an_unknown_object_is_a_row_of_nulls() -> None:
     light_curves = make_light_curves({"a": CURVE, "b": CURVE})
     selected = make_truth(light_curves, ["Ia", "IIP"]).select(["b", "nobody"]).table
@@ -117,3 +140,11 @@ def test_predictions_must_sum_to_one_where_there_is_a_class_and_be_nan_elsewhere
         Predictions(table.assign(STATUS="rejected"), ("Ia", "nonIa"))
     with pytest.raises(ValueError, match="unknown STATUS"):
         Predictions(table.assign(STATUS="perhaps"), ("Ia", "nonIa"))
+
+
+def test_rows_are_hashed_as_pandas_hashes_them_so_that_stores_keep_their_hashes():
+    light_curves, _ = make_survey(20)
+    epochs, objects = light_curves.epochs, light_curves.objects.assign(SPECZ=[0.1, np.nan] * 10)
+    for table, columns in ((epochs, EPOCH_COLUMNS), (objects, ("SNID", "MWEBV", "SPECZ")), (objects[:0], ("SNID",))):
+        expected = pd.util.hash_pandas_object(table[list(columns)], index=False)
+        assert _row_hashes(table, columns).tolist() == expected.tolist()

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
-from pipeline.schema import EPOCH_FIELDS, LIGHT_CURVE_SCHEMA, OBJECT_FIELDS, TRUTH_SCHEMA, photometry_hashes
+from pipeline.schema import (
+    EPOCH_FIELDS,
+    LIGHT_CURVE_SCHEMA,
+    OBJECT_FIELDS,
+    TRUTH_SCHEMA,
+    Columns,
+    photometry_hashes,
+)
 
-__all__ = ["HEADER_NAMES", "Epochs", "ObjectRow", "light_curve_columns", "light_curve_table", "truth_table"]
+__all__ = [
+    "HEADER_NAMES",
+    "Epochs",
+    "ObjectRow",
+    "flags_of",
+    "is_zeropoint",
+    "light_curve_columns",
+    "light_curve_table",
+    "truth_table",
+]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 HEADER_NAMES: Final = tuple(field.name for field in OBJECT_FIELDS[:9])
+_NUMPY: Final = {name: object if name in ("SNID", "SURVEY") else np.float64 for name in HEADER_NAMES}
 
 
 class ObjectRow(NamedTuple):
@@ -76,6 +92,17 @@ class Epochs:
         )
 
 
+def is_zeropoint(value: Floats | float) -> Any:
+    """Tell what can be the zeropoint of fluxes [mag] from what says that there is none, and from damage."""
+    return (np.asarray(value) > 0) & (np.asarray(value) < 50)
+
+
+def flags_of(values: Floats) -> npt.NDArray[np.int32]:
+    """Return numbers as flags of 32 bits, 0 for what is none."""
+    is_flag = np.abs(values) < 2**31
+    return np.where(is_flag, values, 0).astype(np.int32)
+
+
 def light_curve_table(objects: Sequence[ObjectRow], parts: Sequence[Epochs]) -> pa.Table:
     """Build LIGHT_CURVE_SCHEMA, one row per object in the given order, measurements in time order.
 
@@ -84,7 +111,8 @@ def light_curve_table(objects: Sequence[ObjectRow], parts: Sequence[Epochs]) -> 
     """
     if not objects:
         return LIGHT_CURVE_SCHEMA.empty_table()
-    header = pd.DataFrame.from_records([row.observed for row in objects], columns=HEADER_NAMES)
+    values = zip(*(row.observed for row in objects), strict=True)
+    header = {name: np.array(value, _NUMPY[name]) for name, value in zip(HEADER_NAMES, values, strict=True)}
     columns = [
         pa.array([row.detection_mjd for row in objects], pa.float64(), from_pandas=True),
         pa.array([row.source for row in objects], pa.string()),
@@ -93,7 +121,7 @@ def light_curve_table(objects: Sequence[ObjectRow], parts: Sequence[Epochs]) -> 
     return light_curve_columns(header, columns, Epochs.join(parts))
 
 
-def light_curve_columns(header: pd.DataFrame, further: Sequence[pa.Array], epochs: Epochs) -> pa.Table:
+def light_curve_columns(header: Columns, further: Sequence[pa.Array], epochs: Epochs) -> pa.Table:
     """Build LIGHT_CURVE_SCHEMA from columns.
 
     Args:
@@ -103,22 +131,20 @@ def light_curve_columns(header: pd.DataFrame, further: Sequence[pa.Array], epoch
     """
     names, codes = _codes(epochs.band)
     order = _time_order(epochs, codes)
-    counts = np.bincount(epochs.owner, minlength=len(header))
+    counts = np.bincount(epochs.owner, minlength=len(header["SNID"]))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    frame = pd.DataFrame(
-        {
-            "MJD": epochs.mjd[order],
-            "BAND": pd.Categorical.from_codes(codes[order], categories=pd.Index(names, dtype="str")),
-            "FLUXCAL": epochs.fluxcal[order],
-            "FLUXCALERR": epochs.fluxcal_err[order],
-            "PHOTFLAG": epochs.flag[order],
-        },
-        copy=False,
-    )
-    hashes = photometry_hashes(header, frame, offsets)
+    values: dict[str, Any] = {
+        "MJD": epochs.mjd[order],
+        "BAND": pa.DictionaryArray.from_arrays(codes[order], pa.array(names, pa.string())),
+        "FLUXCAL": epochs.fluxcal[order],
+        "FLUXCALERR": epochs.fluxcal_err[order],
+        "PHOTFLAG": epochs.flag[order],
+    }
+    hashes = photometry_hashes(header, values, offsets)
     columns = [pa.array(header[field.name], field.type, from_pandas=True) for field in OBJECT_FIELDS[:9]]
     columns += [*further, pa.array(hashes, pa.string())]
-    return pa.Table.from_arrays([*columns, *_lists(frame, names, codes[order], offsets)], schema=LIGHT_CURVE_SCHEMA)
+    values["BAND"] = values["BAND"].cast(pa.string())
+    return pa.Table.from_arrays([*columns, *_lists(values, offsets)], schema=LIGHT_CURVE_SCHEMA)
 
 
 def truth_table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
@@ -153,8 +179,7 @@ def _is_increasing(owner: Integers, mjd: Floats) -> bool:
     return bool((later | (same & (mjd[1:] > mjd[:-1]))).all())
 
 
-def _lists(frame: pd.DataFrame, names: list[str], codes: npt.NDArray[np.int32], offsets: Integers) -> list[pa.Array]:
+def _lists(values: Mapping[str, Any], offsets: Integers) -> list[pa.Array]:
     starts = pa.array(offsets.astype(np.int32))
-    bands = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string())).cast(pa.string())
-    values = {name: pa.array(frame[name].to_numpy()) for name in frame if name != "BAND"} | {"BAND": bands}
-    return [pa.ListArray.from_arrays(starts, values[field.name].cast(field.type.value_type)) for field in EPOCH_FIELDS]
+    arrays = [pa.array(values[field.name], field.type.value_type) for field in EPOCH_FIELDS]
+    return [pa.ListArray.from_arrays(starts, array) for array in arrays]

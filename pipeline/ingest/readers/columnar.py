@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.ingest.readers.base import Bundle, Part, ReadOptions, ReadResult, TableError, TableFile, one_array
-from pipeline.ingest.readers.column_names import columns_to_read, find_columns, holds_measurements
+from pipeline.ingest.readers.column_names import columns_to_read, find_columns, holds_measurements, snid_column
 from pipeline.ingest.readers.header_columns import Found, observed_columns, told_columns
 from pipeline.ingest.readers.long_tables import LongTable, epochs_of, stream_long, text_of
 from pipeline.ingest.readers.many_objects import Described, Origin, read_objects, repeated_snids, split_evenly
@@ -32,10 +32,12 @@ _ARROW_FILE: Final = b"ARROW1"
 _ARROW_STREAM: Final = b"\xff\xff\xff\xff"
 _LONG_ROWS: Final = 1_000_000
 _LIST_ROWS: Final = 5_000
+_IN_LISTS: Final = ("MJD", "BAND", "FLUXCAL", "FLUXCALERR")
 
 Bools = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 Batches = Callable[[list[str] | None, int], Iterator[pa.Table]]
+Kinds = dict[str, pa.DataType]
 
 
 def parquet_part(start: bytes, options: ReadOptions) -> Part | None:
@@ -101,14 +103,16 @@ def _stream(
     schema: pa.Schema, batches: Batches, bundle: Bundle, digest: str, options: ReadOptions
 ) -> Iterator[ReadResult]:
     nest = _nest(schema, options)
-    names = schema.names if nest is None else _inner_names(schema, nest)
-    found, origin = find_columns(names, options), Origin(bundle.name, digest)
-    if nest is None and not _has_lists(schema, found):
+    inner = _inner_kinds(schema, nest)
+    kinds = _outer_kinds(schema, nest) | inner
+    found, origin = find_columns(list(kinds), options), Origin(bundle.name, digest)
+    has_lists = _has_lists(kinds, found)
+    names = [name for name, kind in kinds.items() if name in found.values() or _is_plain(kind)]
+    if not has_lists:
         long_rows = partial(_long_batches, batches)
         yield from stream_long(LongTable(names, long_rows, bundle.rows.size()), None, origin, options)
         return
-    top = [field.name for field in schema if not _is_list(field.type) and not pa.types.is_struct(field.type)]
-    wanted = [name for name in columns_to_read(names, found, options) if nest is None or name in top]
+    wanted = [name for name in columns_to_read(names, found, options) if name not in inner]
     seen: set[str] = set()
     first = 1
     for batch in batches(wanted if nest is None else [*wanted, nest], _LIST_ROWS):
@@ -123,9 +127,18 @@ def _long_batches(batches: Batches, columns: list[str]) -> Iterator[pa.Table]:
 
 
 def _nest(schema: pa.Schema, options: ReadOptions) -> str | None:
-    """Name the column that holds all measurements of an object in a struct, None without one."""
+    """Name the column that holds all measurements of an object in a struct, None without one.
+
+    Raises:
+        TableError: if a name stands twice.
+    """
+    repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if repeated:
+        raise TableError(f"duplicated column: {', '.join(repeated)}")
+    snid = snid_column(schema.names, options)
     for field in schema:
-        if _struct_of(field.type) is not None and holds_measurements(_inner_names(schema, field.name), options):
+        inner = list(_inner_kinds(schema, field.name))
+        if holds_measurements([*inner, snid] if snid else inner, options):
             return str(field.name)
     return None
 
@@ -140,22 +153,57 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _inner_names(schema: pa.Schema, nest: str) -> list[str]:
-    struct = _struct_of(schema.field(nest).type) or []
-    return [name for name in schema.names if name != nest] + [field.name for field in struct]
+def _is_plain(kind: pa.DataType) -> bool:
+    """Tell numbers and words, also encoded ones, from what light curves do not consist of: times, lists, structs."""
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return _is_plain(kind.value_type)
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    is_word = str(kind) in ("string", "large_string", "string_view") or pa.types.is_binary(kind)
+    return bool(is_number or is_word or pa.types.is_boolean(kind) or pa.types.is_null(kind))
 
 
-def _has_lists(schema: pa.Schema, found: dict[str, str]) -> bool:
-    kinds = {key: _is_list(schema.field(found[key]).type) for key in ("MJD", "BAND", "FLUXCAL", "FLUXCALERR")}
-    if any(kinds.values()) and not all(kinds.values()):
-        raise TableError(f"mixed layout: lists in {', '.join(key for key in kinds if kinds[key])} only")
-    return all(kinds.values())
+def _outer_kinds(schema: pa.Schema, nest: str | None) -> Kinds:
+    """Return the types of the columns; beside one that holds all measurements, of those that are no lists."""
+    return {field.name: field.type for field in schema if nest is None or _is_plain(field.type)}
+
+
+def _inner_kinds(schema: pa.Schema, nest: str | None) -> Kinds:
+    """Return the types of the lists that the column of all measurements is taken apart into.
+
+    Raises:
+        TableError: if a name stands twice.
+    """
+    struct = None if nest is None else _struct_of(schema.field(nest).type)
+    if struct is None:
+        return {}
+    is_struct = pa.types.is_struct(schema.field(nest).type)
+    kinds = {field.name: field.type if is_struct else pa.list_(field.type) for field in struct}
+    if len(kinds) < struct.num_fields:
+        raise TableError(f"duplicated column: in {nest}")
+    return kinds
+
+
+def _has_lists(kinds: Kinds, found: dict[str, str]) -> bool:
+    """Tell whether the measurements stand in lists.
+
+    Raises:
+        TableError: if only some do, or if they are neither numbers nor words.
+    """
+    listed = [key for key, name in found.items() if _is_list(kinds[name])]
+    if listed and ("SNID" in listed or not set(listed).issuperset(_IN_LISTS)):
+        raise TableError(f"mixed layout: lists in {', '.join(listed)} only")
+    for key, name in found.items():
+        kind = kinds[name].value_type if key in listed else kinds[name]
+        if not _is_plain(kind):
+            raise TableError(f"unusable column: {name} is of type {kind}, expected numbers or words")
+    return bool(listed)
 
 
 def _unnested(table: pa.Table, nest: str) -> pa.Table:
     """Put the fields of the struct beside the other columns, as lists."""
     column = one_array(table[nest])
-    plain = table.drop_columns([nest])
+    inner_names = [field.name for field in _struct_of(column.type) or ()]
+    plain = table.select([name for name in table.column_names if name not in (nest, *inner_names)])
     if pa.types.is_struct(column.type):
         for field, values in zip(column.type, column.flatten(), strict=True):
             plain = plain.append_column(field.name, values)
@@ -170,12 +218,17 @@ def _unnested(table: pa.Table, nest: str) -> pa.Table:
 
 def _plain(table: pa.Table) -> pa.Table:
     """Return a table in which columns are plain strings and numbers, or lists of them, without pandas' notes."""
-    table = table.replace_schema_metadata(None)
-    kinds = {field.name: field.type for field in table.schema}
-    for name, kind in kinds.items():
-        if pa.types.is_large_string(kind) or str(kind) == "string_view":
-            table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(pa.string()))
-    return table
+    return pa.table({name: _decoded(table[name]) for name in table.column_names})
+
+
+def _decoded(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    """Return words as strings and numbers as they are, neither encoded."""
+    if pa.types.is_run_end_encoded(column.type):
+        column = pc.run_end_decode(one_array(column))
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    is_odd_string = str(column.type) in ("large_string", "string_view")
+    return column.cast(pa.string()) if is_odd_string or pa.types.is_null(column.type) else column
 
 
 def _read(
@@ -217,5 +270,5 @@ def _flattened(table: pa.Table, found: dict[str, str], lengths: Integers) -> pa.
     for key, name in found.items():
         if key != "SNID":
             column = one_array(table[name])
-            columns[name] = column.flatten() if _is_list(column.type) else column.take(places)
+            columns[name] = _decoded(column.flatten()) if _is_list(column.type) else column.take(places)
     return pa.table(columns)

@@ -124,11 +124,16 @@ class FitsTable:
         return np.frombuffer(data, self.dtype)
 
     def numbers(self, records: Records, name: str) -> npt.NDArray[np.float64]:
-        """Return a column of numbers as float64, in its units."""
+        """Return a column of numbers as float64, in its units.
+
+        Raises:
+            TableError: if what the header says of its units is no number.
+        """
         index = self.names.index(name) + 1
-        values = records[name].astype(np.float64)
-        scale, zero = (float(self.cards.get(f"{key}{index}", 0)) for key in ("TSCAL", "TZERO"))
-        return values * (scale or 1.0) + zero if scale or zero else values
+        scale, zero = (_number(self.cards, f"{key}{index}") for key in ("TSCAL", "TZERO"))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told as such
+            values = records[name].astype(np.float64)
+            return values * (scale or 1.0) + zero if scale or zero else values
 
 
 def _read(handle: BinaryIO, size: int) -> bytes:
@@ -165,8 +170,15 @@ def _field(name: str, repeat: int, code: str) -> tuple[Any, ...]:
     return (name, _DTYPES[code]) if repeat == 1 else (name, _DTYPES[code], (repeat,))
 
 
+def _number(cards: Cards, key: str) -> float:
+    try:
+        return float(cards.get(key, 0))
+    except ValueError:
+        raise TableError(f"damaged: {key} of the FITS file is {cards[key]!r}") from None
+
+
 def _integer(cards: Cards, key: str, default: int | None = None) -> int:
     value = cards.get(key, default)
-    if value is None or not str(value).isdigit():
+    if value is None or not re.fullmatch("[0-9]{1,15}", str(value)):
         raise TableError(f"damaged: {key} of the FITS file is {value!r}")
     return int(value)

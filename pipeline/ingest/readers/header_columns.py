@@ -79,7 +79,7 @@ class Found:
         found = self.column(key)
         if found is None:
             return np.full(len(self.table), None, dtype=object)
-        words = found.astype(object).map(lambda value: str(value).strip() if isinstance(value, str) else None)
+        words = [value.strip() if isinstance(value, str) else "" for value in found.astype(object)]
         return np.array([word or None for word in words], dtype=object)
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.ingest.readers.assembly import Epochs
+from pipeline.ingest.readers.assembly import Epochs, flags_of, is_zeropoint
 from pipeline.ingest.readers.base import ReadOptions, ReadResult, Rejection, one_array
 from pipeline.ingest.readers.column_names import columns_to_read, find_columns, snid_column
 from pipeline.ingest.readers.header_columns import Found, observed_columns, told_columns
@@ -106,7 +106,7 @@ def stream_long(table: LongTable, header: Header | None, origin: Origin, options
     found = find_columns(table.names, options)
     columns = columns_to_read(table.names, found, options)
     met: set[str] = set()
-    for part in _whole_objects(_grouped(table, columns, found["SNID"]), found["SNID"]):
+    for part in _parts(table, columns, found["SNID"]):
         result = _read(part, found, header, origin, options)
         met.update(result.light_curves["SNID"].to_pylist(), (item.snid or "" for item in result.rejections))
         yield result
@@ -122,11 +122,11 @@ def _without_rows(header: Header, met: set[str], origin: Origin) -> list[Rejecti
     ]
 
 
-def _grouped(table: LongTable, columns: list[str], snid: str) -> Iterator[pa.Table]:
-    """Yield batches in which the rows of an object follow each other, each with its place in the file."""
+def _parts(table: LongTable, columns: list[str], snid: str) -> Iterator[pa.Table]:
+    """Yield whole objects, the rows of each following each other, each row with its place in the file."""
     is_small = table.n_bytes <= SMALL_BYTES
     if not is_small and _is_grouped(column[snid] for column in table.batches([snid])):
-        yield from _numbered(table.batches(columns))
+        yield from _whole_objects(_numbered(table.batches(columns)), snid)
         return
     batches = list(_numbered(table.batches(columns)))
     if not batches:
@@ -135,7 +135,7 @@ def _grouped(table: LongTable, columns: list[str], snid: str) -> Iterator[pa.Tab
     if not _is_grouped([whole[snid]]):
         codes = one_array(whole[snid]).dictionary_encode().indices.to_numpy(zero_copy_only=False)
         whole = whole.take(pa.array(np.argsort(codes, kind="stable")))
-    yield whole
+    yield from _cut(whole, _run_starts(one_array(whole[snid])))
 
 
 def _numbered(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -222,13 +222,15 @@ def epochs_of(table: pa.Table, found: dict[str, str], owner: npt.NDArray[np.int6
     values = {key: float_column(table[name]) for key, name in found.items() if key not in ("SNID", "BAND")}
     flux, error = values["FLUXCAL"], values["FLUXCALERR"]
     if "ZP_FLUXCAL" in values:
-        scale = 10 ** (0.4 * (ZP_INTERNAL - values["ZP_FLUXCAL"]))
-        flux, error = flux * scale, error * scale
+        zeropoint = np.where(is_zeropoint(values["ZP_FLUXCAL"]), values["ZP_FLUXCAL"], np.nan)
+        scale = 10 ** (0.4 * (ZP_INTERNAL - zeropoint))
+        with np.errstate(over="ignore"):  # a flux that is not finite is told as such
+            flux, error = flux * scale, error * scale
     flag = values.get("PHOTFLAG", np.zeros(len(table)))
     if "DETECTED" in values:
         flag = np.where(values["DETECTED"] == 1, _DETECTION, 0)
-    flags = np.nan_to_num(flag, nan=0, posinf=0, neginf=0).astype(np.int64).astype(np.int32)
-    return Epochs(owner, values["MJD"], band_names(table[found["BAND"]], found["BAND"]), flux, error, flags)
+    bands = band_names(table[found["BAND"]], found["BAND"])
+    return Epochs(owner, values["MJD"], bands, flux, error, flags_of(flag))
 
 
 def float_column(column: pa.ChunkedArray | pa.Array) -> Floats:
@@ -250,8 +252,8 @@ def band_names(column: pa.ChunkedArray | pa.Array, name: str) -> pa.DictionaryAr
     words = [text_of(value) or "?" for value in encoded.dictionary.to_pylist()]
     if name == "passband":
         words = [_PASSBANDS.get(word, word) for word in words]
-    indices = pc.fill_null(encoded.indices, len(words)) if encoded.null_count else encoded.indices
-    named = pa.DictionaryArray.from_arrays(
-        indices, pa.array([*words, "?"] if encoded.null_count else words, pa.string())
-    )
+    indices = encoded.indices
+    if indices.null_count:
+        indices, words = pc.fill_null(indices, len(words)), [*words, "?"]
+    named = pa.DictionaryArray.from_arrays(indices, pa.array(words, pa.string()))
     return named if len(set(words)) == len(words) else named.cast(pa.string()).dictionary_encode()

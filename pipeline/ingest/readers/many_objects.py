@@ -157,9 +157,9 @@ def _unknown_bands(epochs: Epochs, origin: Origin, options: ReadOptions) -> dict
 
 
 def _nameless(objects: Described) -> dict[int, str]:
-    snids = objects.observed["SNID"]
-    is_empty = snids.isna() | (snids == "")
-    return {int(place): "no SNID: the row does not name its object" for place in np.flatnonzero(is_empty)}
+    snids = objects.observed["SNID"].tolist()
+    reason = "no SNID: the row does not name its object"
+    return {place: reason for place, snid in enumerate(snids) if _text(snid) is None}
 
 
 def _object_rejections(objects: Described, problems: dict[int, str], origin: Origin) -> list[Rejection]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.ingest.readers.assembly import Epochs
+from pipeline.ingest.readers.assembly import Epochs, flags_of, is_zeropoint
 from pipeline.ingest.readers.base import START_BYTES, Bundle, Part, ReadOptions, ReadResult, TableError
 from pipeline.ingest.readers.fits_table import Cards, FitsTable, Records, read_cards
 from pipeline.ingest.readers.header_columns import HEADER_ALIASES, Found, observed_columns, told_columns
@@ -61,7 +61,9 @@ def stream(bundle: Bundle, digest: str, options: ReadOptions) -> Iterator[ReadRe
     with bundle.header.open() as head_file, bundle.rows.open() as phot_file:
         head, phot = FitsTable.open(head_file), FitsTable.open(phot_file)
         _check(head, "HEAD", _HEAD[1:], _HEAD[:1])
+        _check_kinds(head, "HEAD", (*_HEAD[1:], "NOBS"), "iu")
         _check(phot, "PHOT", _PHOT, ("BAND", "FLT"))
+        _check_kinds(phot, "PHOT", (*_PHOT, "PHOTFLAG"), "iuf")
         filters = tuple(head.primary.get("FILTERS", ""))
         origin = Origin(bundle.name, digest, filters)
         seen: set[str] = set()
@@ -72,7 +74,7 @@ def stream(bundle: Bundle, digest: str, options: ReadOptions) -> Iterator[ReadRe
 
 
 def _check(table: FitsTable, part: str, numbers: Sequence[str], words: Sequence[str]) -> None:
-    """Check that a table has its columns, one number or one word a row; of the words, one will do.
+    """Check that a table has its columns, one value a row where these are words; of the words, one will do.
 
     Raises:
         TableError: if not.
@@ -81,10 +83,18 @@ def _check(table: FitsTable, part: str, numbers: Sequence[str], words: Sequence[
     missing += [] if set(words) & set(table.names) else [words[0]]
     if missing:
         raise TableError(f"missing columns: {' '.join(missing)} ({part} has {' '.join(table.names)})")
-    odd = [name for name in numbers if table.dtype[name].kind not in "iuf"]
-    odd += [name for name in words if name in table.names and table.dtype[name].kind not in "Siu"]
+    _check_kinds(table, part, words, "Siu")
+
+
+def _check_kinds(table: FitsTable, part: str, names: Sequence[str], kinds: str) -> None:
+    """Check that columns, if they are there, have one value a row, of these kinds of numpy.
+
+    Raises:
+        TableError: if not.
+    """
+    odd = [name for name in names if name in table.names and table.dtype[name].kind not in kinds]
     if odd:
-        raise TableError(f"damaged: {' '.join(odd)} of {part} is not one value a row")
+        raise TableError(f"damaged: {' '.join(odd)} of {part} is not one value a row, or of another type")
 
 
 def _counts(records: Records) -> npt.NDArray[np.int64]:
@@ -96,14 +106,20 @@ def _read(
     records: Records, first: int, primary: Cards, phot: FitsTable, origin: Origin, options: ReadOptions, seen: set[str]
 ) -> ReadResult:
     objects = _describe(records, first, primary, options)
-    objects.problems.update(_misplaced(records, phot.n_rows) | repeated_snids(objects.observed["SNID"], seen))
+    misplaced = _misplaced(records, phot.n_rows)
+    objects.problems.update(misplaced | repeated_snids(objects.observed["SNID"], seen))
     is_sound = np.ones(len(objects), dtype=bool)
-    is_sound[[place for place, reason in objects.problems.items() if reason.startswith("rows")]] = False
+    is_sound[list(misplaced)] = False
     counts = np.where(is_sound, _counts(records), 0)
-    owner = np.repeat(np.arange(len(objects), dtype=np.int64), counts)
     begins = np.where(is_sound, records["PTROBS_MIN"].astype(np.int64) - 1, 0)
+    has_rows = counts > 0
+    begin = int(begins[has_rows].min()) if has_rows.any() else 0
+    rows = phot.rows(begin, int((begins + counts)[has_rows].max(initial=begin)))  # before memory is taken for them
+    owner = np.repeat(np.arange(len(objects), dtype=np.int64), counts)
     places = np.arange(len(owner)) + np.repeat(begins - (np.cumsum(counts) - counts), counts)
-    epochs = _epochs(phot, places, owner, _zeropoint(primary, phot.primary))
+    is_all = len(places) == len(rows) and bool((np.diff(places) == 1).all())
+    pick = slice(None) if is_all else places - begin
+    epochs = _epochs(phot, rows, pick, owner, _zeropoint(primary, phot.primary))
     return read_objects(objects, epochs, places + 1, origin, options)
 
 
@@ -111,7 +127,7 @@ def _describe(records: Records, first: int, primary: Cards, options: ReadOptions
     """Describe the objects; strings without their padding, columns of several numbers left out."""
     columns: dict[str, Any] = {}
     for name in records.dtype.names or ():
-        if name in _NEEDED and records.dtype[name].shape == ():
+        if name in _NEEDED and records.dtype[name].kind in "iufS":
             is_text = records.dtype[name].kind == "S"
             columns[name] = (
                 _texts(records[name]) if is_text else records[name].astype(records.dtype[name].newbyteorder("="))
@@ -150,27 +166,29 @@ def _zeropoint(*headers: Cards) -> float:
     for cards in headers:
         if "ZP_FLUXCAL" in cards:
             try:
-                return float(cards["ZP_FLUXCAL"])
+                zeropoint = float(cards["ZP_FLUXCAL"])
             except ValueError:
                 raise TableError(f"not a number: ZP_FLUXCAL is {cards['ZP_FLUXCAL']!r}") from None
+            if not is_zeropoint(zeropoint):
+                raise TableError(f"not a zeropoint: ZP_FLUXCAL is {zeropoint:g} mag, expected 0 to 50")
+            return zeropoint
     return ZP_INTERNAL
 
 
-def _epochs(phot: FitsTable, places: npt.NDArray[np.int64], owner: npt.NDArray[np.int64], zeropoint: float) -> Epochs:
-    begin, end = (int(places.min()), int(places.max()) + 1) if len(places) else (0, 0)
-    records = phot.rows(begin, end)
-    is_all = len(places) == end - begin and bool((np.diff(places) == 1).all())
-    pick = slice(None) if is_all else places - begin
+def _epochs(
+    phot: FitsTable,
+    records: Records,
+    pick: slice | npt.NDArray[np.int64],
+    owner: npt.NDArray[np.int64],
+    zeropoint: float,
+) -> Epochs:
+    """Take the measurements of `owner` out of rows of PHOT."""
     scale = 10 ** (0.4 * (ZP_INTERNAL - zeropoint))
-    flag = phot.numbers(records, "PHOTFLAG")[pick] if "PHOTFLAG" in phot.names else np.zeros(len(places))
-    return Epochs(
-        owner,
-        phot.numbers(records, "MJD")[pick],
-        _bands(records["BAND" if "BAND" in phot.names else "FLT"][pick]),
-        phot.numbers(records, "FLUXCAL")[pick] * scale,
-        phot.numbers(records, "FLUXCALERR")[pick] * scale,
-        flag.astype(np.int64).astype(np.int32),
-    )
+    mjd, flux, error = (phot.numbers(records, name)[pick] for name in _PHOT)
+    flag = phot.numbers(records, "PHOTFLAG")[pick] if "PHOTFLAG" in phot.names else np.zeros(len(owner))
+    bands = _bands(records["BAND" if "BAND" in phot.names else "FLT"][pick])
+    with np.errstate(over="ignore"):  # a flux that is not finite is told as such
+        return Epochs(owner, mjd, bands, flux * scale, error * scale, flags_of(flag))
 
 
 def _bands(names: npt.NDArray[Any]) -> pa.DictionaryArray:

@@ -234,9 +234,9 @@ def _text(data: bytes) -> str:
 
 
 def _number(keys: Found, key: bytes) -> float:
-    """Return the first word after a key as a number, NaN without the key or where SNANA says it does not know."""
+    """Return the first word after a key as a number, NaN without the key or where it is unknown."""
     value = keys.get(key)
-    return math.nan if value is None else _known(_float(key, value))
+    return math.nan if value is None else _float(key, value)
 
 
 def _redshift(keys: Found, key: bytes) -> tuple[float, float]:
@@ -247,24 +247,21 @@ def _redshift(keys: Found, key: bytes) -> tuple[float, float]:
     redshift, separator, error = value.partition(b"+-")
     if not separator:
         redshift, separator, error = value.partition(b"+_")
-    known = _known(_float(key, redshift))
+    known = _float(key, redshift)
     if known != known:  # NaN
         return math.nan, math.nan
-    return known, _known(_float(key, error)) if separator else _number(keys, key + b"_ERR")
-
-
-def _known(value: float) -> float:
-    return math.nan if value in MISSING else value
+    return known, _float(key, error) if separator else _number(keys, key + b"_ERR")
 
 
 def _float(key: bytes, text: bytes) -> float:
+    """Return the first word as a number, NaN where SNANA says that it does not know."""
     try:
         value = float(text.split(None, 1)[0])
     except (ValueError, IndexError):
         value = _float_before_error(text)
     if value in (math.inf, -math.inf):
         raise HeaderError(key, f"not a number: {key.decode()} is {_text(text).strip()[:60]!r}")
-    return value
+    return math.nan if value in MISSING else value
 
 
 def _float_before_error(text: bytes) -> float:

@@ -46,17 +46,24 @@ class _Text(NamedTuple):
         place: the file's place among those read together.
         rows: parts of the file, together the `OBS:` lines without the `DETECTION:` line, ending with a line end.
         mark: position in `rows` where that line stood [bytes], None without one.
+        first_row: length of the first row with its line end [bytes].
     """
 
     place: int
     header: Header
     rows: tuple[memoryview | bytes, ...]
     mark: int | None
+    first_row: int = 1
 
     @property
     def size(self) -> int:
         """Count the bytes of the rows."""
         return sum(map(len, self.rows))
+
+    @property
+    def row_length(self) -> int:
+        """Return the length of a row where they may all be as long as the first, 0 where they are not."""
+        return 0 if self.size % self.first_row else self.first_row
 
 
 class _Table(NamedTuple):
@@ -109,11 +116,12 @@ def _cut(index: int, data: bytes) -> _Text | None:
     if end is None:
         return None
     text = memoryview(data)
+    first_row = (data.find(b"\n", start, end) + 1 or end + 1) - start
     mark = data.find(b"\nDETECTION:", start, end) + 1 or data.find(b"\nTRIGGER:", start, end) + 1
     if not mark:
-        return _Text(index, header, (text[start:end], b"\n"), None)
+        return _Text(index, header, (text[start:end], b"\n"), None, first_row)
     after = data.find(b"\n", mark) + 1
-    return _Text(index, header, (text[start:mark], text[after:end], b"\n"), mark - start)
+    return _Text(index, header, (text[start:mark], text[after:end], b"\n"), mark - start, first_row)
 
 
 def _end_of_rows(data: bytes, start: int) -> int | None:
@@ -130,9 +138,9 @@ def _end_of_rows(data: bytes, start: int) -> int | None:
 
 
 def _read_tables(texts: Sequence[_Text], options: ReadOptions) -> Iterable[_Table]:
-    layouts: dict[Columns, list[_Text]] = {}
+    layouts: dict[tuple[Columns, int], list[_Text]] = {}
     for text in texts:
-        layouts.setdefault(text.header.columns, []).append(text)
+        layouts.setdefault((text.header.columns, text.row_length), []).append(text)
     for group in layouts.values():
         yield from _read_group(group, options)
 

@@ -353,3 +353,16 @@ def test_bytes_changed_anywhere_in_a_packed_file_raise_nothing_but_that_it_is_da
     data[place : place + len(new)] = new
     with suppress(PackedError):
         assert len(unpack(bytes(data), MIB)) <= MIB
+
+
+@pytest.mark.parametrize("kind", [b"0", b"x"])
+def test_a_tar_header_that_announces_more_than_can_be_does_not_keep_the_ingest_busy(kind: bytes, tmp_path: Path):
+    header = bytearray(tarfile.TarInfo("huge.dat").tobuf())
+    header[124:136] = b"\x80" + (1 << 62).to_bytes(11, "big")
+    header[156:157] = kind
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    put(tmp_path, {"lies.tar.gz": gzip.compress(tar(GOOD, "w")[:1024] + bytes(header) + tar(GOOD, "w"))})
+    names = [member.name for member in archive_members(str(tmp_path / "lies.tar.gz"), MIB)]
+    assert names[0] == "good.dat"
+    assert names[-1] == "lies.tar.gz"

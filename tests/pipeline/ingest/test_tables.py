@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -227,3 +230,127 @@ def test_a_chunk_has_no_more_than_it_may():
     assert split_evenly([10] * 45_000) == [(0, 20_000), (20_000, 40_000), (40_000, 45_000)]
     assert split_evenly([3_000_000, 1]) == [(0, 1), (1, 2)]
     assert split_evenly([]) == []
+
+
+def read_tables(*tables: pa.Table) -> list[ReadResult]:
+    """Read Arrow tables as files of their own; damage is a rejection."""
+    with TemporaryDirectory() as folder:
+        path, results = Path(folder) / "odd.arrow", []
+        for table in tables:
+            with pa.ipc.new_file(str(path), table.schema) as writer:
+                writer.write_table(table)
+            parts = zip(*read_damaged([path]), strict=True)
+            light_curves, truth, rejections = (list(part) for part in parts)
+            listed = list(chain.from_iterable(rejections))
+            results.append(ReadResult(pa.concat_tables(light_curves), pa.concat_tables(truth), listed))
+        return results
+
+
+def test_a_simulated_type_may_be_missing():
+    types = pa.array([None, "SNIa", ""])
+    for layout in ("lists", "struct", "structs"):
+        (result,) = read_tables(object_table(CURVES, layout).append_column("SIM_TYPE_NAME", types))
+        assert result.truth["SUBCLASS"].to_pylist() == [None, "Ia", None]
+
+
+@pytest.mark.parametrize("layout", ["long", "lists", "struct", "structs"])
+def test_encoded_columns_are_read_as_plain_ones(layout: str):
+    table = pa.Table.from_pandas(long_frame(CURVES)) if layout == "long" else object_table(CURVES, layout)
+    survey = pa.DictionaryArray.from_arrays(pa.array([0] * len(table), pa.int8()), pa.array(["TEST", None]))
+    encoded = table.set_column(0, "SNID", table["SNID"].dictionary_encode()).append_column("SURVEY", survey)
+    (result,) = read_tables(encoded)
+    assert photometry(result) == {curve.snid: list(curve.rows) for curve in CURVES}
+    assert result.light_curves["SURVEY"].to_pylist()[0] == "TEST"
+
+
+def test_a_missing_band_beside_one_that_is_called_a_question_mark_is_read():
+    frame = long_frame(CURVES[:1]).assign(BAND=["?", None, "g"])
+    (result,) = read_tables(pa.Table.from_pandas(frame))
+    assert result.light_curves["BAND"].to_pylist() == [["?", "?", "g"]]
+
+
+def test_columns_that_are_neither_numbers_nor_words_are_refused_or_left_alone():
+    table = object_table(CURVES, "lists")
+    times = pa.array([[0] * len(curve.rows) for curve in CURVES], pa.list_(pa.timestamp("s")))
+    odd = pa.array([{"a": 1}] * 3)
+    refused = table.set_column(table.column_names.index("MJD"), "MJD", times)
+    left_alone = table.set_column(table.column_names.index("RA"), "RA", odd)
+    results = read_tables(refused, left_alone)
+    assert reasons(results[0])[0][2] == ("unusable column: MJD is of type timestamp[s], expected numbers or words")
+    assert photometry(results[1]) == {curve.snid: list(curve.rows) for curve in CURVES}
+    assert results[1].light_curves["RA"].to_pylist() == [None] * 3
+
+
+def test_repeated_columns_and_lists_beside_single_values_are_refused():
+    nested, lists = object_table(CURVES, "struct"), object_table(CURVES, "lists")
+    twice = lists.append_column("RA", lists["RA"])
+    flat = lists.set_column(lists.column_names.index("BAND"), "BAND", pa.array(["g"] * 3))
+    named_by_lists = lists.set_column(0, "SNID", pa.array([["7"]] * 3))
+    nameless = nested.set_column(0, "SNID", pa.array([["7"]] * 3))
+    told = [reasons(result)[0][2].partition(":")[0] for result in read_tables(twice, flat, named_by_lists, nameless)]
+    assert told == ["duplicated column", "mixed layout", "mixed layout", "missing columns"]
+
+
+def test_a_column_of_lists_that_are_no_measurements_leaves_those_that_are_alone():
+    other = pa.array([{"weights": [1.0]}] * 3)
+    for layout in ("lists", "struct"):
+        (result,) = read_tables(object_table(CURVES, layout).append_column("host", other))
+        assert photometry(result) == {curve.snid: list(curve.rows) for curve in CURVES}
+
+
+def test_what_can_be_no_zeropoint_or_flag_makes_no_flux_and_no_flag(tmp_path: Path):
+    frame = long_frame(CURVES[:1]).assign(ZP_FLUXCAL=[27.5, -9.0, -1e9], PHOTFLAG=[1e300, 4096, 0])
+    (result,) = read_tables(pa.Table.from_pandas(frame))
+    assert result.light_curves["FLUXCAL"].to_pylist() == [[10.0]]
+    assert result.light_curves["PHOTFLAG"].to_pylist() == [[0]]
+    assert {item.reason for item in result.rejections} == {"FLUXCAL is not finite: nan"}
+    for zeropoint, told in ((-1e9, "not a zeropoint"), ("high", "not a number")):
+        (result,) = read_damaged(write_fits(tmp_path, CURVES, **{"HIERARCH ZP_FLUXCAL": zeropoint}))
+        assert [item.reason.partition(":")[0] for item in result.rejections] == [told]
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "new", "told"),
+    [
+        ("HEAD", "TFORM8", "TFORM8  = 'E'", "PTROBS_MAX of HEAD is not one value a row, or of another type"),
+        ("HEAD", "TFORM6", "TFORM6  = '2I'", "NOBS of HEAD is not one value a row, or of another type"),
+        ("PHOT", "GCOUNT", "TZERO1  = 'x'", "TZERO1 of the FITS file is 'x'"),
+        ("PHOT", "NAXIS2", "NAXIS2  = \u00b2", "NAXIS2 of the FITS file is '\u00b2'"),
+    ],
+)
+def test_fits_columns_of_another_type_and_cards_that_are_no_numbers_are_refused(
+    part: str, old: str, new: str, told: str, tmp_path: Path
+):
+    paths = write_fits(tmp_path, CURVES)
+    path = tmp_path / f"S_{part}.FITS"
+    data = path.read_bytes()
+    start = data.index(old.encode())
+    path.write_bytes(data[:start] + new.encode("latin-1").ljust(80) + data[start + 80 :])
+    (result,) = read_damaged(paths)
+    assert [item.reason for item in result.rejections] == [f"damaged: {told}"]
+
+
+def test_rows_that_phot_only_announces_take_no_memory(tmp_path: Path):
+    paths = write_fits(tmp_path, CURVES)
+    with fits.open(paths[0], mode="update") as head:
+        head[1].data["PTROBS_MAX"][-1] = 2**31 - 1
+    paths[0].write_bytes(paths[0].read_bytes().replace(b"'NOBS", b"'N   "))
+    data = paths[1].read_bytes()
+    start = data.index(b"NAXIS2")
+    paths[1].write_bytes(data[:start] + b"NAXIS2  = 2147483647".ljust(80) + data[start + 80 :])
+    tracemalloc.start()
+    (result,) = read_damaged(paths)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert result.light_curves["SNID"].to_pylist() == ["007", "12"]
+    assert [item.reason.partition(":")[0] for item in result.rejections] == ["truncated"]
+    assert peak < 100 << 20
+
+
+def test_an_object_that_stands_twice_and_has_its_rows_nowhere_is_rejected_once(tmp_path: Path):
+    paths = write_fits(tmp_path, (*CURVES, Curve("12", ROWS)))
+    with fits.open(paths[0], mode="update") as head:
+        head[1].data["PTROBS_MIN"][-1] = -(2**31)
+    first, last = read_damaged(paths)
+    assert first.light_curves["SNID"].to_pylist() == ["007", "12", "a b"]
+    assert reasons(last) == [("12", "object", "duplicate SNID: 12 is already that of an earlier row")]
