@@ -165,6 +165,9 @@ def read_chunk(members: Sequence[Member], reader: ChunkReader, may_ignore: bool 
     to_read: dict[Reader, list[SourceFile]] = {}
     n_bytes = 0
     for member in members:
+        if may_ignore and member.problem is None and is_side_file(member.name):
+            result.ignored.append(member.name)
+            continue
         file = _load(member, reader, result)
         if file is None:
             continue
@@ -223,7 +226,7 @@ def _load(member: Member, reader: ChunkReader, result: ChunkRead) -> SourceFile 
     if member.path is None and member.data is None and member.problem is None:
         result.opened.append(member.name)
         return None
-    data, problem = _bytes_of(member, reader.max_bytes)
+    data, problem = _bytes_of(member, reader)
     if data is not None and not is_packed(data):
         return SourceFile(member.name, data, content_hash(data))
     if data is not None:
@@ -239,10 +242,11 @@ def _load(member: Member, reader: ChunkReader, result: ChunkRead) -> SourceFile 
         result.rejections.append(Rejection(member.name, problem, digest=content_hash(data) if data else None))
     else:
         result.tables.append(table)
+        result.opened.extend({member.name} - {table.file.name})
     return None
 
 
-def _bytes_of(member: Member, max_bytes: int) -> tuple[bytes | None, str]:
+def _bytes_of(member: Member, reader: ChunkReader) -> tuple[bytes | None, str]:
     """Return a file's bytes, or why there are none; never waits for a pipe, never reads a device."""
     if member.path is None:
         return member.data, member.problem or ""
@@ -254,13 +258,21 @@ def _bytes_of(member: Member, max_bytes: int) -> tuple[bytes | None, str]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return None, f"not a plain file: a {_kind(status.st_mode)} in a folder is not read"
-        if status.st_size > max_bytes:
-            return None, f"too large: {status.st_size} bytes, at most {max_bytes} are read"
+        if status.st_size > reader.max_bytes:
+            return None, f"too large: {status.st_size} bytes, at most {reader.max_bytes} are read"
+        if status.st_size > START_BYTES and _is_binary_table(os.pread(descriptor, START_BYTES, 0), reader.options):
+            return None, "changed: the file was a table, and is none any more"
         return os.read(descriptor, status.st_size + 1), ""  # in one system call
     except OSError as error:
         return None, f"cannot be read: {error.strerror}"
     finally:
         os.close(descriptor)
+
+
+def _is_binary_table(start: bytes, options: ReadOptions) -> bool:
+    """Tell a table that no reader of text could take, so that it need not be held in memory."""
+    plain = plain_start(start)
+    return b"\0" in plain and recognise_table("", "", None, plain, options) is not None
 
 
 def _kind(mode: int) -> str:
@@ -295,9 +307,6 @@ def _sort_by_format(
         if isinstance(reader, Reader) and not is_binary and reader.recognises(file.data):
             to_read.setdefault(reader, []).append(file)
             return
-    if may_ignore and is_side_file(file.name):
-        result.ignored.append(file.name)
-        return
     table = recognise_table(file.name, member.path, file.data, file.data[:START_BYTES], options)
     if table is not None:
         result.tables.append(table)
