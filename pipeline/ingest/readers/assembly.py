@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -11,9 +11,17 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.schema import EPOCH_FIELDS, LIGHT_CURVE_SCHEMA, OBJECT_FIELDS, TRUTH_SCHEMA, photometry_hashes
+from pipeline.schema import EPOCH_FIELDS, LIGHT_CURVE_SCHEMA, OBJECT_FIELDS, TRUTH_SCHEMA, column_hashes
 
-__all__ = ["HEADER_NAMES", "Epochs", "ObjectRow", "light_curve_columns", "light_curve_table", "truth_table"]
+__all__ = [
+    "HEADER_NAMES",
+    "Epochs",
+    "ObjectRow",
+    "light_curve_columns",
+    "light_curve_table",
+    "stable_order",
+    "truth_table",
+]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -66,13 +74,15 @@ class Epochs:
 
     def where(self, is_kept: npt.NDArray[np.bool_]) -> Epochs:
         """Return the measurements for which the mask is true."""
+        return self._picked(is_kept, self.band.filter(pa.array(is_kept)))
+
+    def take(self, order: Integers) -> Epochs:
+        """Return the measurements at these places."""
+        return self._picked(order, self.band.take(pa.array(order)))
+
+    def _picked(self, which: npt.NDArray[Any], band: pa.DictionaryArray) -> Epochs:
         return Epochs(
-            self.owner[is_kept],
-            self.mjd[is_kept],
-            self.band.filter(pa.array(is_kept)),
-            self.fluxcal[is_kept],
-            self.fluxcal_err[is_kept],
-            self.flag[is_kept],
+            self.owner[which], self.mjd[which], band, self.fluxcal[which], self.fluxcal_err[which], self.flag[which]
         )
 
 
@@ -101,24 +111,20 @@ def light_curve_columns(header: pd.DataFrame, further: Sequence[pa.Array], epoch
         further: DETECTION_MJD, SOURCE and SOURCE_HASH of the same objects.
         epochs: their measurements, in any order.
     """
-    names, codes = _codes(epochs.band)
-    order = _time_order(epochs, codes)
-    counts = np.bincount(epochs.owner, minlength=len(header))
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    frame = pd.DataFrame(
-        {
-            "MJD": epochs.mjd[order],
-            "BAND": pd.Categorical.from_codes(codes[order], categories=pd.Index(names, dtype="str")),
-            "FLUXCAL": epochs.fluxcal[order],
-            "FLUXCALERR": epochs.fluxcal_err[order],
-            "PHOTFLAG": epochs.flag[order],
-        },
-        copy=False,
-    )
-    hashes = photometry_hashes(header, frame, offsets)
+    order = _time_order(epochs)
+    epochs = epochs if order is None else epochs.take(order)
+    offsets = np.searchsorted(epochs.owner, np.arange(len(header) + 1)).astype(np.int64)
+    values = {
+        "MJD": epochs.mjd,
+        "BAND": epochs.band.indices.to_numpy(zero_copy_only=False),
+        "FLUXCAL": epochs.fluxcal,
+        "FLUXCALERR": epochs.fluxcal_err,
+        "PHOTFLAG": epochs.flag,
+    }
+    hashes = column_hashes(header, values, epochs.band.dictionary.to_pylist(), offsets)
     columns = [pa.array(header[field.name], field.type, from_pandas=True) for field in OBJECT_FIELDS[:9]]
     columns += [*further, pa.array(hashes, pa.string())]
-    return pa.Table.from_arrays([*columns, *_lists(frame, names, codes[order], offsets)], schema=LIGHT_CURVE_SCHEMA)
+    return pa.Table.from_arrays([*columns, *_lists(epochs.band, values, offsets)], schema=LIGHT_CURVE_SCHEMA)
 
 
 def truth_table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
@@ -130,31 +136,39 @@ def truth_table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=TRUTH_SCHEMA)
 
 
-def _codes(band: pa.DictionaryArray) -> tuple[list[str], npt.NDArray[np.int32]]:
-    """Return the distinct bands in order of name, and each measurement's place among them."""
-    found = band.dictionary.to_pylist()
-    names = sorted(found)
-    place = np.array([names.index(name) for name in found], dtype=np.int32)
-    return names, place[band.indices.to_numpy(zero_copy_only=False)]
-
-
-def _time_order(epochs: Epochs, codes: npt.NDArray[np.int32]) -> Integers | slice:
+def _time_order(epochs: Epochs) -> Integers | None:
+    """Return the order in which measurements are stored, None for the one that they have."""
     owner, mjd = epochs.owner, epochs.mjd
     if _is_increasing(owner, mjd):
-        return slice(None)
-    order = np.lexsort((mjd, owner))
+        return None
+    order = np.argsort(mjd)
+    order = order[stable_order(owner[order])]
     if _is_increasing(owner[order], mjd[order]):
         return order
+    names = epochs.band.dictionary.to_pylist()
+    rank = np.argsort(np.argsort(np.array(names, dtype=object)))
+    codes = rank[epochs.band.indices.to_numpy(zero_copy_only=False)]
     return np.lexsort((epochs.flag, epochs.fluxcal_err, epochs.fluxcal, codes, mjd, owner))
 
 
+def stable_order(numbers: npt.NDArray[np.integer[Any]]) -> Integers:
+    """Return the order of integers that are not negative, equal ones in the order in which they stand.
+
+    >>> stable_order(np.array([70_000, 1, 70_000, 0])).tolist()
+    [3, 1, 0, 2]
+    """
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")  # numpy counts 16 bits, and compares longer numbers
+    for shift in range(16, int(numbers.max(initial=0)).bit_length(), 16):
+        order = order[np.argsort((numbers >> shift).astype(np.uint16)[order], kind="stable")]
+    return order
+
+
 def _is_increasing(owner: Integers, mjd: Floats) -> bool:
-    same, later = owner[1:] == owner[:-1], owner[1:] > owner[:-1]
-    return bool((later | (same & (mjd[1:] > mjd[:-1]))).all())
+    other = 1 + np.flatnonzero(~(mjd[1:] > mjd[:-1]))
+    return bool((owner[1:] >= owner[:-1]).all() and (owner[other] > owner[other - 1]).all())
 
 
-def _lists(frame: pd.DataFrame, names: list[str], codes: npt.NDArray[np.int32], offsets: Integers) -> list[pa.Array]:
+def _lists(band: pa.DictionaryArray, values: Mapping[str, npt.NDArray[Any]], offsets: Integers) -> list[pa.Array]:
     starts = pa.array(offsets.astype(np.int32))
-    bands = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string())).cast(pa.string())
-    values = {name: pa.array(frame[name].to_numpy()) for name in frame if name != "BAND"} | {"BAND": bands}
-    return [pa.ListArray.from_arrays(starts, values[field.name].cast(field.type.value_type)) for field in EPOCH_FIELDS]
+    flat = {name: band if name == "BAND" else pa.array(column) for name, column in values.items()}
+    return [pa.ListArray.from_arrays(starts, flat[field.name].cast(field.type.value_type)) for field in EPOCH_FIELDS]

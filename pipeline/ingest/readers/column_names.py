@@ -9,6 +9,7 @@ from pipeline.ingest.readers.base import ReadOptions, TableError
 from pipeline.ingest.readers.header_columns import HEADER_ALIASES
 
 __all__ = [
+    "BAND_NAMES",
     "COLUMNS",
     "WANTED",
     "columns_to_read",
@@ -32,6 +33,9 @@ _PLASTICC: Final = {
     "FLUXCALERR": ("flux_err",),
     "DETECTED": ("detected_bool", "detected"),
 }
+
+BAND_NAMES: Final = (*_SNANA["BAND"], *_PLASTICC["BAND"])
+"""Names of the column of bands."""
 
 
 def find_columns(names: Sequence[str], options: ReadOptions) -> dict[str, str]:

@@ -104,7 +104,7 @@ def _read(
     begins = np.where(is_sound, records["PTROBS_MIN"].astype(np.int64) - 1, 0)
     places = np.arange(len(owner)) + np.repeat(begins - (np.cumsum(counts) - counts), counts)
     epochs = _epochs(phot, places, owner, _zeropoint(primary, phot.primary))
-    return read_objects(objects, epochs, places + 1, origin, options)
+    return read_objects(objects, epochs, lambda place: int(places[place]) + 1, origin, options)
 
 
 def _describe(records: Records, first: int, primary: Cards, options: ReadOptions) -> Described:
