@@ -22,7 +22,7 @@ import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Final
 
@@ -30,24 +30,21 @@ import pyarrow as pa
 
 from pipeline.ingest.archives import ARCHIVE_SUFFIXES, Member, is_archive
 from pipeline.ingest.bundles import (
-    FinishedTable,
     Pairing,
     TableMember,
-    TableRead,
-    fingerprint,
     is_side_file,
     missing_columns,
-    read_bundle,
     recognise_table,
     table_problem,
 )
+from pipeline.ingest.chunks import ChunkRead, ChunkReader, Unchanged
 from pipeline.ingest.names import base_name
 from pipeline.ingest.packing import PackedError, is_packed, plain_name, unpack
-from pipeline.ingest.readers import READERS, Bundle, Reader, ReadOptions, Rejection, SourceFile
+from pipeline.ingest.readers import READERS, Reader, ReadOptions, Rejection, SourceFile
 from pipeline.ingest.readers.base import START_BYTES, plain_start
 from pipeline.ingest.sources import SingleFile, Source
+from pipeline.ingest.tables_ahead import Table, TablesAhead
 from pipeline.processes import ProcessPoolExecutor, end_with_parent
-from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
 
 __all__ = [
     "LIGHT_CURVE_SUFFIXES",
@@ -75,78 +72,29 @@ _CHUNKS_FOR_A_POOL: Final = 6
 _OPENS_WITH_A_KEY: Final = re.compile(rb"(?:\s|#[^\n]*\n)*[A-Z][\w-]*:")
 
 
-@dataclass(frozen=True)
-class Unchanged:
-    """A file whose content the store already has, under the same name."""
-
-    file: str
-    digest: str
-
-
-@dataclass(frozen=True)
-class ChunkRead:
-    """What came of one chunk of files: each is in the tables, unchanged, rejected, or ignored as a companion.
-
-    Attributes:
-        opened: archives and packed files that were opened; what they hold is counted, they are not.
-    """
-
-    light_curves: pa.Table = field(default_factory=LIGHT_CURVE_SCHEMA.empty_table)
-    truth: pa.Table = field(default_factory=TRUTH_SCHEMA.empty_table)
-    rejections: list[Rejection] = field(default_factory=list)
-    unchanged: list[Unchanged] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
-    opened: list[str] = field(default_factory=list)
-    tables: list[TableMember] = field(default_factory=list)
-    """Files of many objects, not yet read."""
-    table: TableRead | None = None
-    """Where the objects come from when they are a chunk of such a file."""
-
-
-@dataclass(frozen=True)
-class ChunkReader:
-    """How to read a chunk: the readers' options, the size limit, and what the store already has.
-
-    Attributes:
-        known: base name of the file by content hash.
-        finished: tables of many objects that the store has whole, by name.
-    """
-
-    options: ReadOptions = field(default_factory=ReadOptions)
-    max_bytes: int = 64 << 20
-    known: Mapping[str, str] = field(default_factory=dict)
-    finished: Mapping[str, FinishedTable] = field(default_factory=dict)
-
-
 def read_chunks(source: Source, reader: ChunkReader, workers: int) -> Iterator[ChunkRead]:
     """Read a source, chunk by chunk, in its own order whatever the number of worker processes."""
+    ahead = TablesAhead(reader, workers)
+    try:
+        for found in _found(source, reader, workers):
+            yield from ahead.add(found)
+        yield from ahead.finish()
+    finally:
+        ahead.stop()
+
+
+def _found(source: Source, reader: ChunkReader, workers: int) -> Iterator[ChunkRead | Table]:
+    """Yield what came of the files of one object each, and the tables of many, unread, as soon as they are complete."""
     pairing = Pairing()
     for chunk in _read_members(source, reader, workers):
         yield replace(chunk, tables=[])
-        yield from _read_bundles(pairing.add(chunk.tables), reader)
+        yield from pairing.add(chunk.tables)
     if pairing.waiting:
         wanted = [member for member in source.siblings(reader.max_bytes) if pairing.is_wanted(member.name)]
-        yield from _read_bundles(pairing.add(read_chunk(wanted, reader).tables), reader)
-    yield from _read_bundles(pairing.finish(), reader)
+        yield from pairing.add(read_chunk(wanted, reader).tables)
+    yield from pairing.finish()
     if pairing.waiting:
         yield ChunkRead(rejections=pairing.rest())
-
-
-def _read_bundles(bundles: Iterable[tuple[str, Bundle, tuple[str, ...]]], reader: ChunkReader) -> Iterator[ChunkRead]:
-    """Read bundles one after the other, but not those that the store has whole."""
-    for form, bundle, names in bundles:
-        try:
-            digest = bundle.digest()
-        except OSError as error:
-            yield ChunkRead(rejections=[Rejection(name, f"cannot be opened: {error.strerror}") for name in names])
-            continue
-        mark = fingerprint(digest, reader.options)
-        finished = reader.finished.get(bundle.name)
-        if finished is not None and finished.fingerprint == mark:
-            yield ChunkRead(table=TableRead(names, bundle.name, digest, mark, True, finished))
-            continue
-        for result, is_last in read_bundle(form, bundle, digest, reader.options):
-            yield ChunkRead(*result, table=TableRead(names, bundle.name, digest, mark, is_last))
 
 
 def _read_members(source: Source, reader: ChunkReader, workers: int) -> Iterator[ChunkRead]:
@@ -212,13 +160,15 @@ def _chunks(members: Iterable[Member]) -> Iterator[list[Member]]:
 
 
 def _size(member: Member) -> int:
-    """Return the bytes of a member, 0 where there are none to be read."""
+    """Return the bytes of a member, 0 where there are none to be read; a table on disk is only looked at."""
     if member.path is None:
         return len(member.data or b"")
     try:
-        return os.stat(member.path).st_size
+        n_bytes = os.stat(member.path).st_size
     except OSError:
         return 0
+    is_table = plain_name(member.name).lower().endswith(TABLE_SUFFIXES)
+    return min(n_bytes, START_BYTES) if is_table else n_bytes
 
 
 def _load(member: Member, reader: ChunkReader, result: ChunkRead) -> SourceFile | None:

@@ -68,7 +68,7 @@ def test_a_table_that_is_known_is_not_even_parsed(tmp_path: Path, monkeypatch: p
     write_fits(make(tmp_path / "night"), CURVES)
     ingest_into(tmp_path / "store", tmp_path / "night")
     versions = Store.open(tmp_path / "store").versions()
-    monkeypatch.setattr("pipeline.ingest.reading.read_bundle", None)
+    monkeypatch.setattr("pipeline.ingest.tables_ahead.read_bundle", None)
     assert objects(ingest_into(tmp_path / "store", tmp_path / "night")) == (0, 6, 0)
     assert Store.open(tmp_path / "store").versions() == versions
 
