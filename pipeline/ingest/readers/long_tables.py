@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from pipeline.ingest.readers.assembly import Epochs, stable_order
 from pipeline.ingest.readers.base import ReadOptions, ReadResult, Rejection, one_array
-from pipeline.ingest.readers.column_names import columns_to_read, find_columns, snid_column
+from pipeline.ingest.readers.column_names import columns_to_read, find_columns, snid_column, zeropoint_of
 from pipeline.ingest.readers.header_columns import Found, observed_columns, told_columns
 from pipeline.ingest.readers.many_objects import Described, Origin, no_objects, read_objects, split_evenly
 from pipeline.schema import ZP_INTERNAL
@@ -239,8 +239,9 @@ def epochs_of(table: pa.Table, found: dict[str, str], owner: npt.NDArray[np.int6
     """Return measurements from the columns of `find_columns`, (n,) each, at our zeropoint."""
     values = {key: float_column(table[found[key]]) for key in _NUMBERS if key in found}
     flux, error = values["FLUXCAL"], values["FLUXCALERR"]
-    if "ZP_FLUXCAL" in values:
-        scale = 10 ** (0.4 * (ZP_INTERNAL - values["ZP_FLUXCAL"]))
+    zeropoint = values.get("ZP_FLUXCAL", zeropoint_of(found["FLUXCAL"]))
+    if np.any(zeropoint != ZP_INTERNAL):
+        scale = 10 ** (0.4 * (ZP_INTERNAL - zeropoint))
         flux, error = flux * scale, error * scale
     bands = band_names(table[found["BAND"]], found["BAND"])
     return Epochs(owner, values["MJD"], bands, flux, error, _flags(table, found))
