@@ -135,7 +135,7 @@ class LightCurves:
             raise ValueError("MJD, FLUXCAL and FLUXCALERR must be finite, and FLUXCALERR positive")
         starts = np.zeros(len(mjd), dtype=bool)
         starts[offsets[:-1][offsets[:-1] < len(mjd)]] = True
-        if (np.diff(mjd) < 0)[~starts[1:]].any():
+        if (mjd[1:] < mjd[:-1])[~starts[1:]].any():
             raise ValueError("epochs must be in time order within each object")
 
     def __len__(self) -> int:

@@ -90,6 +90,10 @@ def test_offsets_must_cover_the_epochs() -> None:
             replace(light_curves, offsets=np.array(offsets))
 
 
+def test_times_may_differ_by_more_than_the_largest_number() -> None:
+    make_light_curves({"a": [(-1.7e308, "g", 1.0, 1.0), (1.7e308, "g", 1.0, 1.0)]})
+
+
 def test_an_snid_may_appear_once() -> None:
     light_curves = make_light_curves({"a": CURVE, "b": CURVE})
     with pytest.raises(ValueError, match="more than once"):

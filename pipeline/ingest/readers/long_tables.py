@@ -20,7 +20,7 @@ from pipeline.ingest.readers.assembly import Epochs, flags_of, is_zeropoint, sta
 from pipeline.ingest.readers.base import ReadOptions, ReadResult, Rejection, one_array
 from pipeline.ingest.readers.column_names import columns_to_read, find_columns, snid_column, zeropoint_of
 from pipeline.ingest.readers.header_columns import Found, observed_columns, told_columns
-from pipeline.ingest.readers.many_objects import Described, Origin, no_objects, read_objects, split_evenly
+from pipeline.ingest.readers.many_objects import NAMELESS, Described, Origin, no_objects, read_objects, split_evenly
 from pipeline.schema import ZP_INTERNAL
 
 __all__ = [
@@ -81,22 +81,16 @@ class LongTable:
 
 
 def header_of(table: pd.DataFrame, name: str, digest: str, options: ReadOptions, is_shared: bool = False) -> Header:
-    """Index a header by SNID; a row that repeats one is rejected."""
+    """Index a header by SNID; a row that repeats one, or has none, is rejected."""
     snid = snid_column(list(table.columns), options)
-    snids = table[snid].astype("str").str.strip()
-    repeated = snids.duplicated().to_numpy()
-    rejections = [
-        Rejection(
-            name,
-            f"duplicate SNID: {snids[row]} is already that of an earlier row",
-            row + 1,
-            snids[row],
-            "object",
-            digest,
-        )
-        for row in np.flatnonzero(repeated).tolist()
-    ]
-    return Header(table[~repeated].set_index(pd.Index(snids[~repeated])), name, rejections, is_shared)
+    snids = table[snid].astype("str").str.strip().fillna("")
+    is_bad = (snids.duplicated() | (snids == "")).to_numpy()
+    rejections = []
+    for row in np.flatnonzero(is_bad).tolist():
+        word = snids[row] or None
+        reason = f"duplicate SNID: {word} is already that of an earlier row" if word else NAMELESS
+        rejections.append(Rejection(name, reason, row + 1, word, "object", digest))
+    return Header(table[~is_bad].set_index(pd.Index(snids[~is_bad])), name, rejections, is_shared)
 
 
 def stream_long(table: LongTable, header: Header | None, origin: Origin, options: ReadOptions) -> Iterator[ReadResult]:
@@ -212,10 +206,25 @@ def _read(
     )  # fmt: skip
     owner = np.repeat(np.arange(len(starts), dtype=np.int64), counts)
     epochs = epochs_of(table, found, owner)
-    is_row = epochs.mjd != _SEPARATOR
+    is_row, places = epochs.mjd != _SEPARATOR, None
     if not is_row.all():
-        epochs, rows = epochs.where(is_row), rows[is_row]
-    return read_objects(objects, epochs, lambda place: int(rows[place]), origin, options)
+        epochs, rows, places = epochs.where(is_row), rows[is_row], np.flatnonzero(is_row)
+
+    def word_of(name: str, place: int) -> str | None:
+        return _word(table[found[name]][place if places is None else int(places[place])].as_py())
+
+    return read_objects(objects, epochs, lambda place: int(rows[place]), origin, options, word_of)
+
+
+def _word(cell: Any) -> str | None:
+    """Return what stands where a number should, None for a number and for nothing."""
+    if not isinstance(cell, str) or not cell.strip():
+        return None
+    try:
+        float(cell)
+    except ValueError:
+        return cell
+    return None
 
 
 def texts_of(names: pa.Array) -> npt.NDArray[np.object_]:

@@ -21,6 +21,7 @@ from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
 __all__ = [
     "CHUNK_EPOCHS",
     "CHUNK_OBJECTS",
+    "NAMELESS",
     "Described",
     "Origin",
     "no_objects",
@@ -33,9 +34,12 @@ CHUNK_OBJECTS: Final = 20_000
 """Objects read together, at most."""
 CHUNK_EPOCHS: Final = 2_000_000
 """Measurements read together, at most (or those of one object)."""
+NAMELESS: Final = "no SNID: the row does not name its object"
+"""Why an object without a name is rejected."""
 
 Bools = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
+WordOf = Callable[[str, int], str | None]
 
 
 class Origin(NamedTuple):
@@ -69,8 +73,17 @@ class Described:
         return len(self.observed)
 
 
+def _no_word(name: str, place: int) -> None:
+    """Return the word that stands for a number where columns hold only numbers."""
+
+
 def read_objects(
-    objects: Described, epochs: Epochs, row_of: Callable[[int], int], origin: Origin, options: ReadOptions
+    objects: Described,
+    epochs: Epochs,
+    row_of: Callable[[int], int],
+    origin: Origin,
+    options: ReadOptions,
+    word_of: WordOf = _no_word,
 ) -> ReadResult:
     """Build the tables of some objects, leaving out what is bad.
 
@@ -80,19 +93,20 @@ def read_objects(
         row_of: gives the 1-based row of a measurement in its file, by its place.
         origin: of the objects.
         options: of the reader.
+        word_of: gives what stands in a column, by our name, for the number of a measurement, None if it is a number.
     """
     epochs = Epochs(
         epochs.owner, epochs.mjd, options.rename(epochs.band), epochs.fluxcal, epochs.fluxcal_err, epochs.flag
     )
     is_good = _are_good(epochs)
-    problems = {**_empty(objects, epochs, is_good), **_unknown_bands(epochs, origin, options)}
+    problems = {**_empty(objects, epochs, is_good, word_of), **_unknown_bands(epochs, origin, options)}
     problems |= _nameless(objects) | objects.problems
     is_kept = np.ones(len(objects), dtype=bool)
     is_kept[list(problems)] = False
     rejections = _object_rejections(objects, problems, origin)
     if problems or not is_good.all():
         is_of_kept = is_kept[epochs.owner]
-        rejections += _epoch_rejections(objects, epochs, row_of, ~is_good & is_of_kept, origin)
+        rejections += _epoch_rejections(objects, epochs, row_of, ~is_good & is_of_kept, origin, word_of)
         is_good &= is_of_kept
     return _tables(objects, epochs, is_good, is_kept, origin)._replace(rejections=rejections)
 
@@ -137,7 +151,7 @@ def _are_good(epochs: Epochs) -> Bools:
     return is_good
 
 
-def _empty(objects: Described, epochs: Epochs, is_good: Bools) -> dict[int, str]:
+def _empty(objects: Described, epochs: Epochs, is_good: Bools, word_of: WordOf) -> dict[int, str]:
     starts = np.searchsorted(epochs.owner, np.arange(len(objects) + 1))
     counts = np.diff(starts)
     good = counts if is_good.all() else np.bincount(epochs.owner[is_good], minlength=len(objects))
@@ -146,7 +160,7 @@ def _empty(objects: Described, epochs: Epochs, is_good: Bools) -> dict[int, str]
         if counts[place] == 0:
             problems[place] = "no measurements: the object has no row"
         else:
-            fault = _fault(epochs, int(starts[place]))
+            fault = _fault(epochs, int(starts[place]), word_of)
             problems[place] = f"no usable measurement: all {counts[place]} rows are bad, first: {fault}"
     return problems
 
@@ -171,8 +185,7 @@ def _unknown_bands(epochs: Epochs, origin: Origin, options: ReadOptions) -> dict
 
 def _nameless(objects: Described) -> dict[int, str]:
     snids = objects.observed["SNID"].tolist()
-    reason = "no SNID: the row does not name its object"
-    return {place: reason for place, snid in enumerate(snids) if not (snid and isinstance(snid, str))}
+    return {place: NAMELESS for place, snid in enumerate(snids) if not (snid and isinstance(snid, str))}
 
 
 def _object_rejections(objects: Described, problems: dict[int, str], origin: Origin) -> list[Rejection]:
@@ -184,13 +197,18 @@ def _object_rejections(objects: Described, problems: dict[int, str], origin: Ori
 
 
 def _epoch_rejections(
-    objects: Described, epochs: Epochs, row_of: Callable[[int], int], is_bad: Bools, origin: Origin
+    objects: Described,
+    epochs: Epochs,
+    row_of: Callable[[int], int],
+    is_bad: Bools,
+    origin: Origin,
+    word_of: WordOf,
 ) -> list[Rejection]:
     snids = objects.observed["SNID"]
     return [
         Rejection(
             origin.name,
-            _fault(epochs, row),
+            _fault(epochs, row, word_of),
             row_of(row),
             _text(snids[int(epochs.owner[row])]),
             "epoch",
@@ -200,11 +218,14 @@ def _epoch_rejections(
     ]
 
 
-def _fault(epochs: Epochs, row: int) -> str:
+def _fault(epochs: Epochs, row: int, word_of: WordOf) -> str:
     """Say why a measurement cannot be used."""
     named = (("MJD", epochs.mjd), ("FLUXCAL", epochs.fluxcal), ("FLUXCALERR", epochs.fluxcal_err))
     for name, values in named:
         if not np.isfinite(values[row]):
+            word = word_of(name, row)
+            if word is not None:
+                return f"not a number: {name} is {word[:60]!r}"
             return f"{name} is not finite: {values[row]}"
     return f"FLUXCALERR is not positive: {epochs.fluxcal_err[row]}"
 

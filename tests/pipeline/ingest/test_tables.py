@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from pipeline.ingest.readers import READERS, ReadOptions, ReadResult, TableReader
 from pipeline.ingest.readers.assembly import stable_order
-from pipeline.ingest.readers.column_names import find_columns
 from pipeline.ingest.readers.many_objects import split_evenly
 from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA, LightCurves, Truth
 from tests.pipeline.ingest.table_files import (
@@ -179,33 +178,6 @@ def test_columns_of_any_name_are_found_by_a_map(tmp_path: Path):
     result = read_paths([tmp_path / "mine.csv"], ReadOptions(columns=theirs))
     assert photometry(result) == {curve.snid: list(curve.rows) for curve in CURVES}
     assert result.light_curves["PHOTOZ"].to_pylist() == [0.25, None, 0.25]
-
-
-@pytest.mark.parametrize("layout", ["csv", "long", "structs"])
-def test_tables_with_the_names_of_rubin_are_in_nanojansky(layout: str, tmp_path: Path):
-    names = {"SNID": "diaObjectId", "MJD": "midpointMjdTai", "BAND": "band", "FLUXCAL": "psfFlux"}
-    names |= {"FLUXCALERR": "psfFluxErr", "RA": "ra"}
-    curves = [Curve("9007199254740993", ROWS), Curve("2", ROWS)]
-    frame = long_frame(curves).rename(columns=names).astype({"diaObjectId": np.int64})
-    path = tmp_path / ("night.csv" if layout == "csv" else "night.parquet")
-    if layout == "csv":
-        frame.to_csv(path, index=False)
-    elif layout == "long":
-        pq.write_table(pa.Table.from_pandas(frame), path)
-    else:
-        rows = [[dict(zip(list(names.values())[1:5], row, strict=True)) for row in curve.rows] for curve in curves]
-        pq.write_table(pa.table({"diaObjectId": [int(curve.snid) for curve in curves], "sources": rows}), path)
-    result = read_paths([path])
-    assert result.light_curves["SNID"].to_pylist() == ["9007199254740993", "2"]
-    assert result.light_curves["FLUXCAL"].to_pylist()[0] == pytest.approx([0.2754229, 0.5508458, 0.8262686])
-    assert result.light_curves["FLUXCALERR"].to_pylist()[0] == pytest.approx([0.02754229, 0.05508458, 0.08262686])
-
-
-def test_of_forced_photometry_the_difference_is_read():
-    names = ["diaObjectId", "midpointMjdTai", "band", "psfFlux", "psfFluxErr", "psfDiffFlux", "psfDiffFluxErr"]
-    found = find_columns(names, ReadOptions())
-    assert (found["FLUXCAL"], found["FLUXCALERR"]) == ("psfDiffFlux", "psfDiffFluxErr")
-    assert find_columns(names[:-1], ReadOptions())["FLUXCAL"] == "psfFlux"
 
 
 def test_rows_in_any_order_give_the_same_tables(tmp_path: Path):
