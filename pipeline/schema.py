@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-from pandas.util import hash_array, hash_pandas_object
+from pandas.util import hash_array
 
 __all__ = [
     "LIGHT_CURVE_SCHEMA",
@@ -89,6 +89,10 @@ QUARANTINE_SCHEMA: Final = pa.schema(
     ]
 )
 
+_HASHED_TOGETHER: Final = 1 << 14
+"""Rows whose hashes are computed at a time."""
+_NO_WORD: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+
 OBJECT_COLUMNS: Final = tuple(field.name for field in OBJECT_FIELDS)
 EPOCH_COLUMNS: Final = tuple(field.name for field in EPOCH_FIELDS)
 Columns = Mapping[str, npt.NDArray[Any] | pa.DictionaryArray] | pd.DataFrame
@@ -131,7 +135,7 @@ class LightCurves:
             raise ValueError("MJD, FLUXCAL and FLUXCALERR must be finite, and FLUXCALERR positive")
         starts = np.zeros(len(mjd), dtype=bool)
         starts[offsets[:-1][offsets[:-1] < len(mjd)]] = True
-        if (np.diff(mjd) < 0)[~starts[1:]].any():
+        if (mjd[1:] < mjd[:-1])[~starts[1:]].any():
             raise ValueError("epochs must be in time order within each object")
 
     def __len__(self) -> int:
@@ -281,32 +285,68 @@ def photometry_hashes(objects: Columns, epochs: Columns, offsets: npt.NDArray[np
     Returns:
         16 hexadecimal digits an object, over its SNID, MWEBV and redshifts and the multiset of its epochs.
     """
-    epoch_hashes = _row_hashes(epochs, EPOCH_COLUMNS)
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(epoch_hashes, dtype=np.uint64)])
+    sums, is_filled = np.zeros(len(offsets) - 1, np.uint64), np.diff(offsets) > 0
+    sums[is_filled] = np.add.reduceat(_row_hashes(epochs, EPOCH_COLUMNS), offsets[:-1][is_filled])
     header_hashes = _row_hashes(objects, ("SNID", "MWEBV", "PHOTOZ", "PHOTOZ_ERR", "SPECZ", "SPECZ_ERR"))
-    mixed = (sums[offsets[1:]] - sums[offsets[:-1]]) * np.uint64(0x9E3779B97F4A7C15) ^ header_hashes
+    mixed = sums * np.uint64(0x9E3779B97F4A7C15) ^ header_hashes
     return [f"{value:016x}" for value in mixed.tolist()]
 
 
 def _row_hashes(table: Columns, names: Sequence[str]) -> npt.NDArray[np.uint64]:
-    """Hash rows to what `pd.util.hash_pandas_object` makes of them, without the cost of making a DataFrame."""
-    mixed = np.full(len(table[names[0]]), 0x345678, np.uint64)
-    factor = 1_000_003  # as for the tuples of CPython 3.7
-    for n_left, name in zip(range(len(names), 0, -1), names, strict=True):
-        mixed ^= _hashes(table[name])
-        mixed *= np.uint64(factor)
-        factor += 82_520 + 2 * n_left
-    mixed += np.uint64(97_531)
-    return mixed
+    """Hash rows to what pandas 3's `hash_pandas_object` makes of them, in blocks that stay in the processor's cache."""
+    columns = [_values_and_words(table[name]) for name in names]
+    n = len(columns[0][0])
+    hashes = np.full(n, 0x345678, np.uint64)
+    bits, spare = np.empty((2, min(n, _HASHED_TOGETHER)), np.uint64)
+    for first in range(0, n, _HASHED_TOGETHER):
+        mixed = hashes[first : first + _HASHED_TOGETHER]
+        own = bits[: len(mixed)]
+        factor = 1_000_003  # as for the tuples of CPython 3.7
+        for n_left, (values, of_words) in zip(range(len(names), 0, -1), columns, strict=True):
+            block = values[first : first + _HASHED_TOGETHER]
+            if of_words is None:
+                _hash_numbers(block, own, spare[: len(mixed)])
+            else:
+                np.take(of_words, block, out=own, mode="wrap")
+            mixed ^= own
+            mixed *= np.uint64(factor)
+            factor += 82_520 + 2 * n_left
+    hashes += np.uint64(97_531)
+    return hashes
 
 
-def _hashes(column: pd.Series | npt.NDArray[Any] | pa.DictionaryArray) -> npt.NDArray[np.uint64]:
-    if isinstance(column, pd.Series):
-        return np.asarray(hash_pandas_object(column, index=False), np.uint64)
+def _values_and_words(
+    column: pd.Series | npt.NDArray[Any] | pa.DictionaryArray,
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint64] | None]:
+    """Return numbers, or places among the hashes of words: the last where there is none."""
     if isinstance(column, pa.DictionaryArray):
-        of_words = _hashes(column.dictionary.to_numpy(zero_copy_only=False))
-        return of_words[np.asarray(column.indices, np.int32)]
-    return hash_array(column, categorize=False)
+        words, places = column.dictionary.to_numpy(zero_copy_only=False), np.asarray(column.indices.fill_null(-1))
+    elif isinstance(column.dtype, pd.CategoricalDtype):
+        words, places = column.dtype.categories.to_numpy(dtype=object), column.cat.codes.to_numpy()
+    elif column.dtype == np.float64 or column.dtype.kind in "iu":
+        return np.asarray(column), None
+    else:
+        words, places = np.asarray(column), np.arange(len(column))
+    return places, np.append(hash_array(words, categorize=False), _NO_WORD)
+
+
+def _hash_numbers(values: npt.NDArray[Any], bits: npt.NDArray[np.uint64], spare: npt.NDArray[np.uint64]) -> None:
+    """Write the hash of each number to `bits` (the finaliser of splitmix64); `spare` has the same shape.
+
+    Zeros of either sign are one, and so are all NaN.
+    """
+    if values.dtype.kind == "f":
+        floats = bits.view(np.float64)
+        np.add(values, 0.0, out=floats)  # −0.0 becomes 0.0
+        floats[np.isnan(floats)] = np.nan
+    else:
+        bits[:] = values.view(f"u{values.dtype.itemsize}")
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        np.right_shift(bits, np.uint64(shift), out=spare)
+        bits ^= spare
+        bits *= np.uint64(factor)
+    np.right_shift(bits, np.uint64(31), out=spare)
+    bits ^= spare
 
 
 def light_curve_hashes(table: pa.Table) -> list[str]:

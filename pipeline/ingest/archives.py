@@ -173,4 +173,5 @@ class _Opened:
             yield from self.members(handle, name, name, is_inner=True)
 
     def _too_large(self, found: Found) -> str:
-        return f"too large: {found.size} bytes, at most {self.max_bytes} are read"
+        limit = f"at most {self.max_bytes} are read of a file in an archive"
+        return f"too large: {found.size} bytes, {limit}; unpack it, for tables in a folder may be larger"

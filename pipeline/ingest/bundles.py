@@ -31,6 +31,7 @@ __all__ = [
 
 _ROLE_WORD: Final = re.compile(r"[_\-. ]*(head|phot|meta_?data|light_?curves?(_\d+)?)$")
 _SUFFIXES: Final = re.compile(r"(\.gz|\.fits|\.fit|\.csv|\.tsv|\.txt|\.dat)+$")
+_SIDE_FILES: Final = ("_metadata", "_common_metadata", "data_thumbnail.parquet")
 
 
 class TableMember(NamedTuple):
@@ -151,7 +152,7 @@ def recognise_table(
 
 def is_side_file(name: str) -> bool:
     """Tell the files that a HATS catalogue has beside its partitions: they repeat rows, or have none."""
-    return os.path.basename(name) in ("_metadata", "_common_metadata", "data_thumbnail.parquet")
+    return name.endswith(_SIDE_FILES) and os.path.basename(name) in _SIDE_FILES
 
 
 def table_problem(name: str, data: bytes) -> str | None:

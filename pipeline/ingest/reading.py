@@ -22,7 +22,7 @@ import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Final
 
@@ -30,24 +30,21 @@ import pyarrow as pa
 
 from pipeline.ingest.archives import ARCHIVE_SUFFIXES, Member, is_archive
 from pipeline.ingest.bundles import (
-    FinishedTable,
     Pairing,
     TableMember,
-    TableRead,
-    fingerprint,
     is_side_file,
     missing_columns,
-    read_bundle,
     recognise_table,
     table_problem,
 )
+from pipeline.ingest.chunks import ChunkRead, ChunkReader, Unchanged
 from pipeline.ingest.names import base_name
 from pipeline.ingest.packing import PackedError, is_packed, plain_name, unpack
-from pipeline.ingest.readers import READERS, Bundle, Reader, ReadOptions, Rejection, SourceFile
+from pipeline.ingest.readers import READERS, Reader, ReadOptions, Rejection, SourceFile
 from pipeline.ingest.readers.base import START_BYTES, plain_start
 from pipeline.ingest.sources import SingleFile, Source
+from pipeline.ingest.tables_ahead import Table, TablesAhead
 from pipeline.processes import ProcessPoolExecutor, end_with_parent, keep_freed_memory
-from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
 
 __all__ = [
     "LIGHT_CURVE_SUFFIXES",
@@ -75,79 +72,30 @@ _CHUNKS_FOR_A_POOL: Final = 6
 _OPENS_WITH_A_KEY: Final = re.compile(rb"(?:\s|#[^\n]*\n)*[A-Z][\w-]*:")
 
 
-@dataclass(frozen=True)
-class Unchanged:
-    """A file whose content the store already has, under the same name."""
-
-    file: str
-    digest: str
-
-
-@dataclass(frozen=True)
-class ChunkRead:
-    """What came of one chunk of files: each is in the tables, unchanged, rejected, or ignored as a companion.
-
-    Attributes:
-        opened: archives and packed files that were opened; what they hold is counted, they are not.
-    """
-
-    light_curves: pa.Table = field(default_factory=LIGHT_CURVE_SCHEMA.empty_table)
-    truth: pa.Table = field(default_factory=TRUTH_SCHEMA.empty_table)
-    rejections: list[Rejection] = field(default_factory=list)
-    unchanged: list[Unchanged] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
-    opened: list[str] = field(default_factory=list)
-    tables: list[TableMember] = field(default_factory=list)
-    """Files of many objects, not yet read."""
-    table: TableRead | None = None
-    """Where the objects come from when they are a chunk of such a file."""
-
-
-@dataclass(frozen=True)
-class ChunkReader:
-    """How to read a chunk: the readers' options, the size limit, and what the store already has.
-
-    Attributes:
-        known: base name of the file by content hash.
-        finished: tables of many objects that the store has whole, by name.
-    """
-
-    options: ReadOptions = field(default_factory=ReadOptions)
-    max_bytes: int = 64 << 20
-    known: Mapping[str, str] = field(default_factory=dict)
-    finished: Mapping[str, FinishedTable] = field(default_factory=dict)
-
-
 def read_chunks(source: Source, reader: ChunkReader, workers: int) -> Iterator[ChunkRead]:
     """Read a source, chunk by chunk, in its own order whatever the number of worker processes."""
     keep_freed_memory()
+    ahead = TablesAhead(reader, workers)
+    try:
+        for found in _found(source, reader, workers):
+            yield from ahead.add(found)
+        yield from ahead.finish()
+    finally:
+        ahead.stop()
+
+
+def _found(source: Source, reader: ChunkReader, workers: int) -> Iterator[ChunkRead | Table]:
+    """Yield what came of the files of one object each, and the tables of many, unread, as soon as they are complete."""
     pairing = Pairing()
     for chunk in _read_members(source, reader, workers):
         yield replace(chunk, tables=[])
-        yield from _read_bundles(pairing.add(chunk.tables), reader)
+        yield from pairing.add(chunk.tables)
     if pairing.waiting:
         wanted = [member for member in source.siblings(reader.max_bytes) if pairing.is_wanted(member.name)]
-        yield from _read_bundles(pairing.add(read_chunk(wanted, reader).tables), reader)
-    yield from _read_bundles(pairing.finish(), reader)
+        yield from pairing.add(read_chunk(wanted, reader).tables)
+    yield from pairing.finish()
     if pairing.waiting:
         yield ChunkRead(rejections=pairing.rest())
-
-
-def _read_bundles(bundles: Iterable[tuple[str, Bundle, tuple[str, ...]]], reader: ChunkReader) -> Iterator[ChunkRead]:
-    """Read bundles one after the other, but not those that the store has whole."""
-    for form, bundle, names in bundles:
-        try:
-            digest = bundle.digest()
-        except OSError as error:
-            yield ChunkRead(rejections=[Rejection(name, f"cannot be opened: {error.strerror}") for name in names])
-            continue
-        mark = fingerprint(digest, reader.options)
-        finished = reader.finished.get(bundle.name)
-        if finished is not None and finished.fingerprint == mark:
-            yield ChunkRead(table=TableRead(names, bundle.name, digest, mark, True, finished))
-            continue
-        for result, is_last in read_bundle(form, bundle, digest, reader.options):
-            yield ChunkRead(*result, table=TableRead(names, bundle.name, digest, mark, is_last))
 
 
 def _read_members(source: Source, reader: ChunkReader, workers: int) -> Iterator[ChunkRead]:
@@ -166,6 +114,9 @@ def read_chunk(members: Sequence[Member], reader: ChunkReader, may_ignore: bool 
     to_read: dict[Reader, list[SourceFile]] = {}
     n_bytes = 0
     for member in members:
+        if may_ignore and member.problem is None and is_side_file(member.name):
+            result.ignored.append(member.name)
+            continue
         file = _load(member, reader, result)
         if file is None:
             continue
@@ -210,13 +161,15 @@ def _chunks(members: Iterable[Member]) -> Iterator[list[Member]]:
 
 
 def _size(member: Member) -> int:
-    """Return the bytes of a member, 0 where there are none to be read."""
+    """Return the bytes of a member, 0 where there are none to be read; a table on disk is only looked at."""
     if member.path is None:
         return len(member.data or b"")
     try:
-        return os.stat(member.path).st_size
+        n_bytes = os.stat(member.path).st_size
     except OSError:
         return 0
+    is_table = n_bytes > START_BYTES and plain_name(member.name).lower().endswith(TABLE_SUFFIXES)
+    return START_BYTES if is_table else n_bytes
 
 
 def _load(member: Member, reader: ChunkReader, result: ChunkRead) -> SourceFile | None:
@@ -224,7 +177,7 @@ def _load(member: Member, reader: ChunkReader, result: ChunkRead) -> SourceFile 
     if member.path is None and member.data is None and member.problem is None:
         result.opened.append(member.name)
         return None
-    data, problem = _bytes_of(member, reader.max_bytes)
+    data, problem = _bytes_of(member, reader)
     if data is not None and not is_packed(data):
         return SourceFile(member.name, data, content_hash(data))
     if data is not None:
@@ -240,10 +193,11 @@ def _load(member: Member, reader: ChunkReader, result: ChunkRead) -> SourceFile 
         result.rejections.append(Rejection(member.name, problem, digest=content_hash(data) if data else None))
     else:
         result.tables.append(table)
+        result.opened.extend({member.name} - {table.file.name})
     return None
 
 
-def _bytes_of(member: Member, max_bytes: int) -> tuple[bytes | None, str]:
+def _bytes_of(member: Member, reader: ChunkReader) -> tuple[bytes | None, str]:
     """Return a file's bytes, or why there are none; never waits for a pipe, never reads a device."""
     if member.path is None:
         return member.data, member.problem or ""
@@ -255,13 +209,21 @@ def _bytes_of(member: Member, max_bytes: int) -> tuple[bytes | None, str]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return None, f"not a plain file: a {_kind(status.st_mode)} in a folder is not read"
-        if status.st_size > max_bytes:
-            return None, f"too large: {status.st_size} bytes, at most {max_bytes} are read"
+        if status.st_size > reader.max_bytes:
+            return None, f"too large: {status.st_size} bytes, at most {reader.max_bytes} are read"
+        if status.st_size > START_BYTES and _is_binary_table(os.pread(descriptor, START_BYTES, 0), reader.options):
+            return None, "changed: the file was a table, and is none any more"
         return os.read(descriptor, status.st_size + 1), ""  # in one system call
     except OSError as error:
         return None, f"cannot be read: {error.strerror}"
     finally:
         os.close(descriptor)
+
+
+def _is_binary_table(start: bytes, options: ReadOptions) -> bool:
+    """Tell a table that no reader of text could take, so that it need not be held in memory."""
+    plain = plain_start(start)
+    return b"\0" in plain and recognise_table("", "", None, plain, options) is not None
 
 
 def _kind(mode: int) -> str:
@@ -296,9 +258,6 @@ def _sort_by_format(
         if isinstance(reader, Reader) and not is_binary and reader.recognises(file.data):
             to_read.setdefault(reader, []).append(file)
             return
-    if may_ignore and is_side_file(file.name):
-        result.ignored.append(file.name)
-        return
     table = recognise_table(file.name, member.path, file.data, file.data[:START_BYTES], options)
     if table is not None:
         result.tables.append(table)

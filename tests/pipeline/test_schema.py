@@ -90,6 +90,10 @@ def test_offsets_must_cover_the_epochs() -> None:
             replace(light_curves, offsets=np.array(offsets))
 
 
+def test_times_may_differ_by_more_than_the_largest_number() -> None:
+    make_light_curves({"a": [(-1.7e308, "g", 1.0, 1.0), (1.7e308, "g", 1.0, 1.0)]})
+
+
 def test_an_snid_may_appear_once() -> None:
     light_curves = make_light_curves({"a": CURVE, "b": CURVE})
     with pytest.raises(ValueError, match="more than once"):
@@ -148,3 +152,30 @@ def test_rows_are_hashed_as_pandas_hashes_them_so_that_stores_keep_their_hashes(
     for table, columns in ((epochs, EPOCH_COLUMNS), (objects, ("SNID", "MWEBV", "SPECZ")), (objects[:0], ("SNID",))):
         expected = pd.util.hash_pandas_object(table[list(columns)], index=False)
         assert _row_hashes(table, columns).tolist() == expected.tolist()
+
+
+def test_hashes_are_those_of_pandas_whatever_the_number_of_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.schema._HASHED_TOGETHER", 64)
+    rng = np.random.default_rng(3)
+    for n in (0, 1, 64, 1000):
+        numbers = {name: rng.normal(0, 1e3, n) for name in ("MJD", "FLUXCAL", "FLUXCALERR")}
+        for values in numbers.values():
+            values[rng.random(n) < 0.1] = 0.0
+            values[rng.random(n) < 0.1] = np.nan
+        bands = pd.Categorical.from_codes(rng.integers(-1, 3, n), categories=["r", "g", "DES-z"])
+        epochs = pd.DataFrame({**numbers, "BAND": bands, "PHOTFLAG": rng.integers(-9, 9999, n).astype(np.int32)})
+        epochs = epochs[["MJD", "BAND", "FLUXCAL", "FLUXCALERR", "PHOTFLAG"]]
+        objects = pd.DataFrame({"SNID": [str(place) for place in range(n)], "MWEBV": 0.1})
+        objects = objects.assign(PHOTOZ=np.nan, PHOTOZ_ERR=np.nan, SPECZ=0.5, SPECZ_ERR=0.0)
+        header = pd.util.hash_pandas_object(objects, index=False).to_numpy()
+        rows = pd.util.hash_pandas_object(epochs, index=False).to_numpy()
+        expected = rows * np.uint64(0x9E3779B97F4A7C15) ^ header
+        assert photometry_hashes(objects, epochs, np.arange(n + 1)) == [f"{value:016x}" for value in expected]
+
+
+def test_an_object_without_measurements_has_the_hash_of_its_header() -> None:
+    light_curves = make_light_curves({"a": [(1.0, "g", 2.0, 1.0)], "b": [(1.0, "g", 2.0, 1.0)]})
+    offsets = np.array([0, 0, 2])
+    none, both = photometry_hashes(light_curves.objects, light_curves.epochs, offsets)
+    assert photometry_hashes(light_curves.objects[:1], light_curves.epochs[:0], offsets[:2]) == [none]
+    assert both != none

@@ -27,6 +27,7 @@ __all__ = [
     "is_zeropoint",
     "light_curve_columns",
     "light_curve_table",
+    "stable_order",
     "truth_table",
 ]
 
@@ -82,13 +83,15 @@ class Epochs:
 
     def where(self, is_kept: npt.NDArray[np.bool_]) -> Epochs:
         """Return the measurements for which the mask is true."""
+        return self._picked(is_kept, self.band.filter(pa.array(is_kept)))
+
+    def take(self, order: Integers) -> Epochs:
+        """Return the measurements at these places."""
+        return self._picked(order, self.band.take(pa.array(order)))
+
+    def _picked(self, which: npt.NDArray[Any], band: pa.DictionaryArray) -> Epochs:
         return Epochs(
-            self.owner[is_kept],
-            self.mjd[is_kept],
-            self.band.filter(pa.array(is_kept)),
-            self.fluxcal[is_kept],
-            self.fluxcal_err[is_kept],
-            self.flag[is_kept],
+            self.owner[which], self.mjd[which], band, self.fluxcal[which], self.fluxcal_err[which], self.flag[which]
         )
 
 
@@ -99,8 +102,9 @@ def is_zeropoint(value: Floats | float) -> Any:
 
 def flags_of(values: Floats) -> npt.NDArray[np.int32]:
     """Return numbers as flags of 32 bits, 0 for what is none."""
-    is_flag = np.abs(values) < 2**31
-    return np.where(is_flag, values, 0).astype(np.int32)
+    if not (values.min(initial=0) >= -(2**31) and values.max(initial=0) < 2**31):
+        values = np.where((values >= -(2**31)) & (values < 2**31), values, 0)
+    return values.astype(np.int32)
 
 
 def light_curve_table(objects: Sequence[ObjectRow], parts: Sequence[Epochs]) -> pa.Table:
@@ -129,21 +133,20 @@ def light_curve_columns(header: Columns, further: Sequence[pa.Array], epochs: Ep
         further: DETECTION_MJD, SOURCE and SOURCE_HASH of the same objects.
         epochs: their measurements, in any order.
     """
-    names, codes = _codes(epochs.band)
-    order = _time_order(epochs, codes)
-    counts = np.bincount(epochs.owner, minlength=len(header["SNID"]))
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    order = _time_order(epochs)
+    epochs = epochs if order is None else epochs.take(order)
+    offsets = np.searchsorted(epochs.owner, np.arange(len(header["SNID"]) + 1)).astype(np.int64)
     values: dict[str, Any] = {
-        "MJD": epochs.mjd[order],
-        "BAND": pa.DictionaryArray.from_arrays(codes[order], pa.array(names, pa.string())),
-        "FLUXCAL": epochs.fluxcal[order],
-        "FLUXCALERR": epochs.fluxcal_err[order],
-        "PHOTFLAG": epochs.flag[order],
+        "MJD": epochs.mjd,
+        "BAND": epochs.band,
+        "FLUXCAL": epochs.fluxcal,
+        "FLUXCALERR": epochs.fluxcal_err,
+        "PHOTFLAG": epochs.flag,
     }
     hashes = photometry_hashes(header, values, offsets)
     columns = [pa.array(header[field.name], field.type, from_pandas=True) for field in OBJECT_FIELDS[:9]]
     columns += [*further, pa.array(hashes, pa.string())]
-    values["BAND"] = values["BAND"].cast(pa.string())
+    values["BAND"] = epochs.band.cast(pa.string())
     return pa.Table.from_arrays([*columns, *_lists(values, offsets)], schema=LIGHT_CURVE_SCHEMA)
 
 
@@ -156,27 +159,36 @@ def truth_table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=TRUTH_SCHEMA)
 
 
-def _codes(band: pa.DictionaryArray) -> tuple[list[str], npt.NDArray[np.int32]]:
-    """Return the distinct bands in order of name, and each measurement's place among them."""
-    found = band.dictionary.to_pylist()
-    names = sorted(found)
-    place = np.array([names.index(name) for name in found], dtype=np.int32)
-    return names, place[band.indices.to_numpy(zero_copy_only=False)]
-
-
-def _time_order(epochs: Epochs, codes: npt.NDArray[np.int32]) -> Integers | slice:
+def _time_order(epochs: Epochs) -> Integers | None:
+    """Return the order in which measurements are stored, None for the one that they have."""
     owner, mjd = epochs.owner, epochs.mjd
     if _is_increasing(owner, mjd):
-        return slice(None)
-    order = np.lexsort((mjd, owner))
+        return None
+    order = np.argsort(mjd)
+    order = order[stable_order(owner[order])]
     if _is_increasing(owner[order], mjd[order]):
         return order
+    names = epochs.band.dictionary.to_pylist()
+    rank = np.argsort(np.argsort(np.array(names, dtype=object)))
+    codes = rank[epochs.band.indices.to_numpy(zero_copy_only=False)]
     return np.lexsort((epochs.flag, epochs.fluxcal_err, epochs.fluxcal, codes, mjd, owner))
 
 
+def stable_order(numbers: npt.NDArray[np.integer[Any]]) -> Integers:
+    """Return the order of integers that are not negative, equal ones in the order in which they stand.
+
+    >>> stable_order(np.array([70_000, 1, 70_000, 0])).tolist()
+    [3, 1, 0, 2]
+    """
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")  # numpy counts 16 bits, and compares longer numbers
+    for shift in range(16, int(numbers.max(initial=0)).bit_length(), 16):
+        order = order[np.argsort((numbers >> shift).astype(np.uint16)[order], kind="stable")]
+    return order
+
+
 def _is_increasing(owner: Integers, mjd: Floats) -> bool:
-    same, later = owner[1:] == owner[:-1], owner[1:] > owner[:-1]
-    return bool((later | (same & (mjd[1:] > mjd[:-1]))).all())
+    other = 1 + np.flatnonzero(~(mjd[1:] > mjd[:-1]))
+    return bool((owner[1:] >= owner[:-1]).all() and (owner[other] > owner[other - 1]).all())
 
 
 def _lists(values: Mapping[str, Any], offsets: Integers) -> list[pa.Array]:

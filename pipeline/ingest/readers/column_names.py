@@ -1,14 +1,16 @@
-"""Which columns of a table of measurements mean what: by convention (SNANA, PLAsTiCC), or as the user says."""
+"""Which columns of a table of measurements mean what: by convention (SNANA, PLAsTiCC, Rubin), or as the user says."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pipeline.ingest.readers.base import ReadOptions, TableError
 from pipeline.ingest.readers.header_columns import HEADER_ALIASES
+from pipeline.schema import ZP_INTERNAL
 
 __all__ = [
+    "BAND_NAMES",
     "COLUMNS",
     "WANTED",
     "columns_to_read",
@@ -16,6 +18,7 @@ __all__ = [
     "find_columns",
     "holds_measurements",
     "snid_column",
+    "zeropoint_of",
 ]
 
 WANTED: Final = ("SNID", "MJD", "BAND", "FLUXCAL", "FLUXCALERR")
@@ -32,6 +35,20 @@ _PLASTICC: Final = {
     "FLUXCALERR": ("flux_err",),
     "DETECTED": ("detected_bool", "detected"),
 }
+_RUBIN: Final = {  # DiaSource and DiaForcedSource of the Science Data Model, sdm-schemas.lsst.io
+    "SNID": ("diaObjectId",),
+    "MJD": ("midpointMjdTai",),
+    "BAND": ("band",),
+    "FLUXCAL": ("psfFlux",),
+    "FLUXCALERR": ("psfFluxErr",),
+}
+_RUBIN_FORCED: Final = _RUBIN | {"FLUXCAL": ("psfDiffFlux",), "FLUXCALERR": ("psfDiffFluxErr",)}
+"""Forced photometry that has both: there psfFlux is with the host galaxy."""
+_ZEROPOINTS: Final = {"PSFFLUX": 31.4, "PSFDIFFFLUX": 31.4}
+"""AB zeropoints of fluxes that are in nJy by their name."""
+
+BAND_NAMES: Final = (*_SNANA["BAND"], *_PLASTICC["BAND"])
+"""Names of the column of bands."""
 
 
 def find_columns(names: Sequence[str], options: ReadOptions) -> dict[str, str]:
@@ -71,13 +88,33 @@ def snid_column(names: Sequence[str], options: ReadOptions) -> str | None:
 
 def _present(names: Sequence[str], options: ReadOptions) -> dict[str, str]:
     by_name = {name.upper(): name for name in names}
-    vocabulary = _PLASTICC if "object_id" in names and "SNID" not in by_name else _SNANA
+    vocabulary = _vocabulary(names)
     wanted = {ours: vocabulary.get(ours, ()) for ours in (*_SNANA, "DETECTED")}
     wanted |= {ours: (theirs,) for ours, theirs in options.columns.items() if ours in wanted}
     found = {
         ours: [by_name[name.upper()] for name in theirs if name.upper() in by_name] for ours, theirs in wanted.items()
     }
     return {ours: theirs[0] for ours, theirs in found.items() if theirs}
+
+
+def _vocabulary(names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    """Return the convention that a table follows."""
+    if any(name.upper() == "SNID" for name in names):
+        return _SNANA
+    if "object_id" in names:
+        return _PLASTICC
+    if "diaObjectId" in names and {"psfDiffFlux", "psfDiffFluxErr"}.issubset(names):
+        return _RUBIN_FORCED
+    return _RUBIN if "diaObjectId" in names and "psfFlux" in names else _SNANA
+
+
+def zeropoint_of(flux: str) -> float:
+    """Return the zeropoint of a column of fluxes [mag], where no other column tells it.
+
+    >>> zeropoint_of("psfFlux"), zeropoint_of("FLUXCAL")
+    (31.4, 27.5)
+    """
+    return _ZEROPOINTS.get(flux.upper(), ZP_INTERNAL)
 
 
 def columns_to_read(names: Sequence[str], found: dict[str, str], options: ReadOptions) -> list[str]:

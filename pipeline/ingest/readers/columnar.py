@@ -20,9 +20,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.ingest.readers.base import Bundle, Part, ReadOptions, ReadResult, TableError, TableFile, one_array
-from pipeline.ingest.readers.column_names import columns_to_read, find_columns, holds_measurements, snid_column
+from pipeline.ingest.readers.column_names import (
+    BAND_NAMES,
+    columns_to_read,
+    find_columns,
+    holds_measurements,
+    snid_column,
+)
 from pipeline.ingest.readers.header_columns import Found, observed_columns, told_columns
-from pipeline.ingest.readers.long_tables import LongTable, epochs_of, stream_long, text_of
+from pipeline.ingest.readers.long_tables import LongTable, epochs_of, stream_long, texts_of
 from pipeline.ingest.readers.many_objects import Described, Origin, read_objects, repeated_snids, split_evenly
 
 __all__ = ["arrow_part", "parquet_part", "stream_arrow", "stream_parquet"]
@@ -32,6 +38,8 @@ _ARROW_FILE: Final = b"ARROW1"
 _ARROW_STREAM: Final = b"\xff\xff\xff\xff"
 _LONG_ROWS: Final = 1_000_000
 _LIST_ROWS: Final = 5_000
+_FEW_ROWS: Final = 1_000
+_WORDS: Final = pa.dictionary(pa.int32(), pa.string())
 _IN_LISTS: Final = ("MJD", "BAND", "FLUXCAL", "FLUXCALERR")
 
 Bools = npt.NDArray[np.bool_]
@@ -55,7 +63,7 @@ def stream_parquet(bundle: Bundle, digest: str, options: ReadOptions) -> Iterato
     with _mapped(bundle.rows) as source, pq.ParquetFile(source) as file:
 
         def batches(columns: list[str] | None, n_rows: int) -> Iterator[pa.Table]:
-            for batch in file.iter_batches(n_rows, columns=columns, use_threads=False):
+            for batch in _record_batches(source, file, columns, n_rows, options):
                 batch.validate(full=True)  # names may be no UTF-8
                 yield pa.Table.from_batches([batch])
 
@@ -67,6 +75,28 @@ def stream_arrow(bundle: Bundle, digest: str, options: ReadOptions) -> Iterator[
     with _mapped(bundle.rows) as source:
         schema = _open_arrow(source)[0]
         yield from _stream(schema, partial(_arrow_batches, source), bundle, digest, options)
+
+
+def _record_batches(
+    source: pa.NativeFile, file: pq.ParquetFile, columns: list[str] | None, n_rows: int, options: ReadOptions
+) -> Iterator[pa.RecordBatch]:
+    """Yield rows, bands as a dictionary where it pays: as they are stored, not as one word for every measurement."""
+    groups = range(file.num_row_groups)
+    bands = _band_leaves(file, options)
+    if not bands or any(file.metadata.row_group(group).num_rows < _FEW_ROWS for group in groups[:-1]):
+        yield from file.iter_batches(n_rows, columns=columns, use_threads=False)
+        return
+    with pq.ParquetFile(source, metadata=file.metadata, read_dictionary=bands) as quick:
+        for group in groups:  # Arrow joins no lists of words from the dictionaries of several groups
+            yield from quick.iter_batches(n_rows, [group], columns, use_threads=False)
+
+
+def _band_leaves(file: pq.ParquetFile, options: ReadOptions) -> list[str]:
+    """Return the paths of the columns that hold the bands of measurements."""
+    names = {name.upper() for name in (*BAND_NAMES, options.columns.get("BAND", ""))}
+    leaves = [file.schema.column(place) for place in range(len(file.schema))]
+    words = [leaf for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and leaf.max_repetition_level <= 1]
+    return [leaf.path for leaf in words if names & set(leaf.path.upper().split("."))]
 
 
 @contextmanager
@@ -109,21 +139,21 @@ def _stream(
     has_lists = _has_lists(kinds, found)
     names = [name for name, kind in kinds.items() if name in found.values() or _is_plain(kind)]
     if not has_lists:
-        long_rows = partial(_long_batches, batches)
+        long_rows = partial(_long_batches, batches, found)
         yield from stream_long(LongTable(names, long_rows, bundle.rows.size()), None, origin, options)
         return
     wanted = [name for name in columns_to_read(names, found, options) if name not in inner]
     seen: set[str] = set()
     first = 1
     for batch in batches(wanted if nest is None else [*wanted, nest], _LIST_ROWS):
-        table = _plain(batch if nest is None else _unnested(batch, nest))
+        table = _plain(batch if nest is None else _unnested(batch, nest), found)
         for begin, end in split_evenly(_lengths(table, found)[0]):
             yield _read(table.slice(begin, end - begin), found, first + begin, seen, origin, options)
         first += len(batch)
 
 
-def _long_batches(batches: Batches, columns: list[str]) -> Iterator[pa.Table]:
-    return (_plain(batch) for batch in batches(columns, _LONG_ROWS))
+def _long_batches(batches: Batches, found: dict[str, str], columns: list[str]) -> Iterator[pa.Table]:
+    return (_plain(batch, found) for batch in batches(columns, _LONG_ROWS))
 
 
 def _nest(schema: pa.Schema, options: ReadOptions) -> str | None:
@@ -135,9 +165,9 @@ def _nest(schema: pa.Schema, options: ReadOptions) -> str | None:
     repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if repeated:
         raise TableError(f"duplicated column: {', '.join(repeated)}")
-    snid = snid_column(schema.names, options)
     for field in schema:
         inner = list(_inner_kinds(schema, field.name))
+        snid = snid_column([*schema.names, *inner], options)
         if holds_measurements([*inner, snid] if snid else inner, options):
             return str(field.name)
     return None
@@ -216,9 +246,21 @@ def _unnested(table: pa.Table, nest: str) -> pa.Table:
     return plain
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    """Return a table in which columns are plain strings and numbers, or lists of them, without pandas' notes."""
-    return pa.table({name: _decoded(table[name]) for name in table.column_names})
+def _plain(table: pa.Table, found: dict[str, str]) -> pa.Table:
+    """Return a table in which columns are plain strings and numbers, or lists of them, without pandas' notes.
+
+    Only bands may stay encoded.
+    """
+    return pa.table({name: _decoded_unless_band(table[name], name, found) for name in table.column_names})
+
+
+def _decoded_unless_band(
+    column: pa.ChunkedArray | pa.Array, name: str, found: dict[str, str]
+) -> pa.ChunkedArray | pa.Array:
+    """Decode a column, but not bands as Parquet encodes them; another kind of dictionary cannot always be joined."""
+    is_band_alone = name == found["BAND"] and list(found.values()).count(name) == 1
+    is_ready = is_band_alone and column.type == _WORDS and not one_array(column).dictionary.null_count
+    return column if is_ready else _decoded(column)
 
 
 def _decoded(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
@@ -243,14 +285,13 @@ def _read(
         table = table.filter(pa.array(~is_uneven))
     owner = np.repeat(np.flatnonzero(~is_uneven), lengths[~is_uneven])
     epochs = epochs_of(_flattened(table, found, lengths[~is_uneven]), found, owner)
-    return read_objects(objects, epochs, objects.rows[owner], origin, options)
+    return read_objects(objects, epochs, lambda place: int(objects.rows[owner[place]]), origin, options)
 
 
 def _describe(table: pa.Table, found: dict[str, str], first: int, options: ReadOptions) -> Described:
     described = table.select([field.name for field in table.schema if not _is_list(field.type)]).to_pandas()
     columns = Found(described, options.columns)
-    words = [text_of(value) for value in table[found["SNID"]].to_pylist()]
-    snids = np.array(words, dtype=object)
+    snids = texts_of(one_array(table[found["SNID"]]))
     rows = np.arange(first, first + len(table), dtype=np.int64)
     observed, told = observed_columns(snids, columns, None), told_columns(snids, columns)
     return Described(observed, told, columns.numbers("DETECTION_MJD"), rows, {})
@@ -265,10 +306,10 @@ def _lengths(table: pa.Table, found: dict[str, str]) -> tuple[Integers, Bools]:
 
 def _flattened(table: pa.Table, found: dict[str, str], lengths: Integers) -> pa.Table:
     """Return one row per measurement; what is told once per object is repeated."""
-    places = pa.array(np.repeat(np.arange(len(table)), lengths))
-    columns = {}
-    for key, name in found.items():
-        if key != "SNID":
-            column = one_array(table[name])
-            columns[name] = _decoded(column.flatten()) if _is_list(column.type) else column.take(places)
+    arrays = {name: one_array(table[name]) for key, name in found.items() if key != "SNID"}
+    flat = {name: array.flatten() for name, array in arrays.items() if _is_list(array.type)}
+    columns = {name: _decoded_unless_band(array, name, found) for name, array in flat.items()}
+    if len(columns) < len(arrays):
+        places = pa.array(np.repeat(np.arange(len(table)), lengths))
+        columns |= {name: array.take(places) for name, array in arrays.items() if name not in columns}
     return pa.table(columns)

@@ -133,7 +133,9 @@ def told_columns(snids: Texts, found: Found) -> pd.DataFrame:
 
 
 def _names(codes: Floats, name_of: Callable[[int], str | None]) -> Texts:
-    return np.array([name_of(int(code)) if np.isfinite(code) else None for code in codes.tolist()], dtype=object)
+    met, places = np.unique(codes, return_inverse=True)
+    names = [name_of(int(code)) if np.isfinite(code) else None for code in met.tolist()]
+    return np.array(names, dtype=object)[places]
 
 
 def _by_any(code: int) -> str | None:

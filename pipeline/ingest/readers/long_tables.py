@@ -16,11 +16,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.ingest.readers.assembly import Epochs, flags_of, is_zeropoint
+from pipeline.ingest.readers.assembly import Epochs, flags_of, is_zeropoint, stable_order
 from pipeline.ingest.readers.base import ReadOptions, ReadResult, Rejection, one_array
-from pipeline.ingest.readers.column_names import columns_to_read, find_columns, snid_column
+from pipeline.ingest.readers.column_names import columns_to_read, find_columns, snid_column, zeropoint_of
 from pipeline.ingest.readers.header_columns import Found, observed_columns, told_columns
-from pipeline.ingest.readers.many_objects import Described, Origin, no_objects, read_objects, split_evenly
+from pipeline.ingest.readers.many_objects import NAMELESS, Described, Origin, no_objects, read_objects, split_evenly
 from pipeline.schema import ZP_INTERNAL
 
 __all__ = [
@@ -32,13 +32,15 @@ __all__ = [
     "float_column",
     "header_of",
     "stream_long",
-    "text_of",
+    "texts_of",
 ]
 
 SMALL_BYTES: Final = 128 << 20
 """A file of at most this size is read whole [bytes]."""
 _ROW: Final = "row in the file"
 _PASSBANDS: Final = dict(zip("012345", "ugrizy", strict=True))
+_NOTHING: Final = object()
+_NUMBERS: Final = ("MJD", "FLUXCAL", "FLUXCALERR", "ZP_FLUXCAL")
 _SEPARATOR: Final = -777.0  # MJD of the row that SNANA puts between objects
 _DETECTION: Final = 4096  # SNANA's PHOTFLAG bit of a detection
 
@@ -79,22 +81,16 @@ class LongTable:
 
 
 def header_of(table: pd.DataFrame, name: str, digest: str, options: ReadOptions, is_shared: bool = False) -> Header:
-    """Index a header by SNID; a row that repeats one is rejected."""
+    """Index a header by SNID; a row that repeats one, or has none, is rejected."""
     snid = snid_column(list(table.columns), options)
-    snids = table[snid].astype("str").str.strip()
-    repeated = snids.duplicated().to_numpy()
-    rejections = [
-        Rejection(
-            name,
-            f"duplicate SNID: {snids[row]} is already that of an earlier row",
-            row + 1,
-            snids[row],
-            "object",
-            digest,
-        )
-        for row in np.flatnonzero(repeated).tolist()
-    ]
-    return Header(table[~repeated].set_index(pd.Index(snids[~repeated])), name, rejections, is_shared)
+    snids = table[snid].astype("str").str.strip().fillna("")
+    is_bad = (snids.duplicated() | (snids == "")).to_numpy()
+    rejections = []
+    for row in np.flatnonzero(is_bad).tolist():
+        word = snids[row] or None
+        reason = f"duplicate SNID: {word} is already that of an earlier row" if word else NAMELESS
+        rejections.append(Rejection(name, reason, row + 1, word, "object", digest))
+    return Header(table[~is_bad].set_index(pd.Index(snids[~is_bad])), name, rejections, is_shared)
 
 
 def stream_long(table: LongTable, header: Header | None, origin: Origin, options: ReadOptions) -> Iterator[ReadResult]:
@@ -133,8 +129,8 @@ def _parts(table: LongTable, columns: list[str], snid: str) -> Iterator[pa.Table
         return
     whole = pa.concat_tables(batches).combine_chunks()
     if not _is_grouped([whole[snid]]):
-        codes = one_array(whole[snid]).dictionary_encode().indices.to_numpy(zero_copy_only=False)
-        whole = whole.take(pa.array(np.argsort(codes, kind="stable")))
+        codes = one_array(whole[snid]).dictionary_encode(null_encoding="encode").indices.to_numpy()
+        whole = whole.take(pa.array(stable_order(codes)))
     yield from _cut(whole, _run_starts(one_array(whole[snid])))
 
 
@@ -148,14 +144,18 @@ def _numbered(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def _is_grouped(columns: Iterable[pa.ChunkedArray]) -> bool:
     """Tell whether each value stands in one run of rows."""
     seen: set[Any] = set()
-    last: Any = None
+    last: Any = _NOTHING
     for column in columns:
         values = one_array(column)
-        for value in values.take(pa.array(_run_starts(values))).to_pylist():
-            if value in seen and value != last:
-                return False
-            seen.add(value)
-            last = value
+        runs = values.take(pa.array(_run_starts(values)))
+        names = runs.unique()
+        if len(names) < len(runs):
+            return False
+        words = names.to_pylist()
+        if not seen.isdisjoint(words[1:] if words[:1] == [last] else words):
+            return False
+        seen.update(words)
+        last = words[-1] if words else last
     return True
 
 
@@ -163,15 +163,17 @@ def _run_starts(values: pa.Array) -> npt.NDArray[np.int64]:
     """Return the rows at which another value begins."""
     if not len(values):
         return np.zeros(0, np.int64)
-    codes = values.dictionary_encode(null_encoding="encode").indices.to_numpy(zero_copy_only=False)
-    return np.concatenate([[0], 1 + np.flatnonzero(codes[1:] != codes[:-1])]).astype(np.int64)
+    if values.null_count or not (pa.types.is_integer(values.type) or pa.types.is_string(values.type)):
+        values = values.dictionary_encode(null_encoding="encode").indices
+    is_other = pc.not_equal(values[1:], values[:-1]).to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], 1 + np.flatnonzero(is_other)]).astype(np.int64)
 
 
 def _whole_objects(batches: Iterable[pa.Table], snid: str) -> Iterator[pa.Table]:
     """Cut batches so that no object is in two parts, and no part has more than some thousand objects."""
     carried: list[pa.Table] = []
     for batch in batches:
-        joined = pa.concat_tables([*carried, batch]).combine_chunks()
+        joined = pa.concat_tables([*carried, batch]).combine_chunks() if carried else batch
         starts = _run_starts(one_array(joined[snid]))
         last = int(starts[-1]) if len(starts) else 0
         yield from _cut(joined.slice(0, last), starts[:-1])
@@ -191,7 +193,7 @@ def _read(
 ) -> ReadResult:
     names = one_array(table[found["SNID"]])
     starts = _run_starts(names)
-    snids = np.array([text_of(name) for name in names.take(pa.array(starts)).to_pylist()], dtype=object)
+    snids = texts_of(names.take(pa.array(starts)))
     counts = np.diff(np.append(starts, len(table)))
     described = table.take(pa.array(starts)).to_pandas()
     if header is not None:
@@ -204,13 +206,38 @@ def _read(
     )  # fmt: skip
     owner = np.repeat(np.arange(len(starts), dtype=np.int64), counts)
     epochs = epochs_of(table, found, owner)
-    is_row = epochs.mjd != _SEPARATOR
+    is_row, places = epochs.mjd != _SEPARATOR, None
     if not is_row.all():
-        epochs, rows = epochs.where(is_row), rows[is_row]
-    return read_objects(objects, epochs, rows, origin, options)
+        epochs, rows, places = epochs.where(is_row), rows[is_row], np.flatnonzero(is_row)
+
+    def word_of(name: str, place: int) -> str | None:
+        return _word(table[found[name]][place if places is None else int(places[place])].as_py())
+
+    return read_objects(objects, epochs, lambda place: int(rows[place]), origin, options, word_of)
 
 
-def text_of(value: Any) -> str | None:
+def _word(cell: Any) -> str | None:
+    """Return what stands where a number should, None for a number and for nothing."""
+    if not isinstance(cell, str) or not cell.strip():
+        return None
+    try:
+        float(cell)
+    except ValueError:
+        return cell
+    return None
+
+
+def texts_of(names: pa.Array) -> npt.NDArray[np.object_]:
+    """Return names as text, None for null."""
+    if pa.types.is_integer(names.type):
+        names = names.cast(pa.string())
+    if pa.types.is_string(names.type):
+        words: npt.NDArray[np.object_] = pc.utf8_trim_whitespace(names).to_numpy(zero_copy_only=False)
+        return words
+    return np.array([_text_of(name) for name in names.to_pylist()], dtype=object)
+
+
+def _text_of(value: Any) -> str | None:
     """Return a name as text, None for null."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
@@ -219,18 +246,29 @@ def text_of(value: Any) -> str | None:
 
 def epochs_of(table: pa.Table, found: dict[str, str], owner: npt.NDArray[np.int64]) -> Epochs:
     """Return measurements from the columns of `find_columns`, (n,) each, at our zeropoint."""
-    values = {key: float_column(table[name]) for key, name in found.items() if key not in ("SNID", "BAND")}
+    values = {key: float_column(table[found[key]]) for key in _NUMBERS if key in found}
     flux, error = values["FLUXCAL"], values["FLUXCALERR"]
-    if "ZP_FLUXCAL" in values:
-        zeropoint = np.where(is_zeropoint(values["ZP_FLUXCAL"]), values["ZP_FLUXCAL"], np.nan)
-        scale = 10 ** (0.4 * (ZP_INTERNAL - zeropoint))
+    zeropoint = values.get("ZP_FLUXCAL", zeropoint_of(found["FLUXCAL"]))
+    if np.any(zeropoint != ZP_INTERNAL):
+        scale = 10 ** (0.4 * (ZP_INTERNAL - np.where(is_zeropoint(zeropoint), zeropoint, np.nan)))
         with np.errstate(over="ignore"):  # a flux that is not finite is told as such
             flux, error = flux * scale, error * scale
-    flag = values.get("PHOTFLAG", np.zeros(len(table)))
-    if "DETECTED" in values:
-        flag = np.where(values["DETECTED"] == 1, _DETECTION, 0)
     bands = band_names(table[found["BAND"]], found["BAND"])
-    return Epochs(owner, values["MJD"], bands, flux, error, flags_of(flag))
+    return Epochs(owner, values["MJD"], bands, flux, error, _flags(table, found))
+
+
+def _flags(table: pa.Table, found: dict[str, str]) -> npt.NDArray[np.int32]:
+    """Return PHOTFLAG, 0 where it is missing or no number."""
+    if "DETECTED" in found:
+        is_detected = float_column(table[found["DETECTED"]]) == 1
+        return np.where(is_detected, np.int32(_DETECTION), np.int32(0))
+    if "PHOTFLAG" not in found:
+        return np.zeros(len(table), np.int32)
+    column = one_array(table[found["PHOTFLAG"]])
+    if pa.types.is_int32(column.type) and not column.null_count:
+        flags: npt.NDArray[np.int32] = column.to_numpy()
+        return flags
+    return flags_of(float_column(column))
 
 
 def float_column(column: pa.ChunkedArray | pa.Array) -> Floats:
@@ -249,7 +287,7 @@ def band_names(column: pa.ChunkedArray | pa.Array, name: str) -> pa.DictionaryAr
     values = one_array(column)
     encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     encoded = encoded.cast(pa.dictionary(pa.int32(), encoded.type.value_type))
-    words = [text_of(value) or "?" for value in encoded.dictionary.to_pylist()]
+    words = [_text_of(value) or "?" for value in encoded.dictionary.to_pylist()]
     if name == "passband":
         words = [_PASSBANDS.get(word, word) for word in words]
     indices = encoded.indices

@@ -5,7 +5,7 @@ One bad object costs itself alone, with its row and reason; a bad measurement co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -21,6 +21,7 @@ from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA
 __all__ = [
     "CHUNK_EPOCHS",
     "CHUNK_OBJECTS",
+    "NAMELESS",
     "Described",
     "Origin",
     "no_objects",
@@ -33,9 +34,12 @@ CHUNK_OBJECTS: Final = 20_000
 """Objects read together, at most."""
 CHUNK_EPOCHS: Final = 2_000_000
 """Measurements read together, at most (or those of one object)."""
+NAMELESS: Final = "no SNID: the row does not name its object"
+"""Why an object without a name is rejected."""
 
 Bools = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
+WordOf = Callable[[str, int], str | None]
 
 
 class Origin(NamedTuple):
@@ -69,30 +73,42 @@ class Described:
         return len(self.observed)
 
 
+def _no_word(name: str, place: int) -> None:
+    """Return the word that stands for a number where columns hold only numbers."""
+
+
 def read_objects(
-    objects: Described, epochs: Epochs, epoch_rows: Integers, origin: Origin, options: ReadOptions
+    objects: Described,
+    epochs: Epochs,
+    row_of: Callable[[int], int],
+    origin: Origin,
+    options: ReadOptions,
+    word_of: WordOf = _no_word,
 ) -> ReadResult:
     """Build the tables of some objects, leaving out what is bad.
 
     Args:
         objects: those of one chunk.
         epochs: `owner` is the place among the objects; measurements are grouped by it, in its order.
-        epoch_rows: (n_epochs,) int64, 1-based row of each measurement in its file.
+        row_of: gives the 1-based row of a measurement in its file, by its place.
         origin: of the objects.
         options: of the reader.
+        word_of: gives what stands in a column, by our name, for the number of a measurement, None if it is a number.
     """
     epochs = Epochs(
         epochs.owner, epochs.mjd, options.rename(epochs.band), epochs.fluxcal, epochs.fluxcal_err, epochs.flag
     )
-    is_good = np.isfinite(epochs.mjd) & np.isfinite(epochs.fluxcal) & np.isfinite(epochs.fluxcal_err)
-    is_good &= epochs.fluxcal_err > 0
-    problems = {**_empty(objects, epochs, is_good), **_unknown_bands(epochs, origin, options)}
+    is_good = _are_good(epochs)
+    problems = {**_empty(objects, epochs, is_good, word_of), **_unknown_bands(epochs, origin, options)}
     problems |= _nameless(objects) | objects.problems
     is_kept = np.ones(len(objects), dtype=bool)
     is_kept[list(problems)] = False
     rejections = _object_rejections(objects, problems, origin)
-    rejections += _epoch_rejections(objects, epochs, epoch_rows, ~is_good & is_kept[epochs.owner], origin)
-    return _tables(objects, epochs, is_good & is_kept[epochs.owner], is_kept, origin)._replace(rejections=rejections)
+    if problems or not is_good.all():
+        is_of_kept = is_kept[epochs.owner]
+        rejections += _epoch_rejections(objects, epochs, row_of, ~is_good & is_of_kept, origin, word_of)
+        is_good &= is_of_kept
+    return _tables(objects, epochs, is_good, is_kept, origin)._replace(rejections=rejections)
 
 
 def no_objects(rejections: list[Rejection]) -> ReadResult:
@@ -124,16 +140,27 @@ def _truth(told: pd.DataFrame) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=TRUTH_SCHEMA)
 
 
-def _empty(objects: Described, epochs: Epochs, is_good: Bools) -> dict[int, str]:
-    counts = np.bincount(epochs.owner, minlength=len(objects))
-    good = np.bincount(epochs.owner[is_good], minlength=len(objects))
-    starts = np.concatenate([[0], np.cumsum(counts)])
+def _are_good(epochs: Epochs) -> Bools:
+    """Tell which measurements are finite, with a positive error."""
+    columns = (epochs.mjd, epochs.fluxcal, epochs.fluxcal_err)
+    with np.errstate(over="ignore", invalid="ignore"):
+        are_finite = all(np.isfinite(values.sum()) for values in columns)  # a sum is not, if one of them is not
+    is_good: Bools = epochs.fluxcal_err > 0
+    for values in () if are_finite else columns:
+        is_good &= np.isfinite(values)
+    return is_good
+
+
+def _empty(objects: Described, epochs: Epochs, is_good: Bools, word_of: WordOf) -> dict[int, str]:
+    starts = np.searchsorted(epochs.owner, np.arange(len(objects) + 1))
+    counts = np.diff(starts)
+    good = counts if is_good.all() else np.bincount(epochs.owner[is_good], minlength=len(objects))
     problems = {}
     for place in np.flatnonzero(good == 0).tolist():
         if counts[place] == 0:
             problems[place] = "no measurements: the object has no row"
         else:
-            fault = _fault(epochs, int(starts[place]))
+            fault = _fault(epochs, int(starts[place]), word_of)
             problems[place] = f"no usable measurement: all {counts[place]} rows are bad, first: {fault}"
     return problems
 
@@ -158,8 +185,7 @@ def _unknown_bands(epochs: Epochs, origin: Origin, options: ReadOptions) -> dict
 
 def _nameless(objects: Described) -> dict[int, str]:
     snids = objects.observed["SNID"].tolist()
-    reason = "no SNID: the row does not name its object"
-    return {place: reason for place, snid in enumerate(snids) if _text(snid) is None}
+    return {place: NAMELESS for place, snid in enumerate(snids) if not (snid and isinstance(snid, str))}
 
 
 def _object_rejections(objects: Described, problems: dict[int, str], origin: Origin) -> list[Rejection]:
@@ -171,14 +197,19 @@ def _object_rejections(objects: Described, problems: dict[int, str], origin: Ori
 
 
 def _epoch_rejections(
-    objects: Described, epochs: Epochs, epoch_rows: Integers, is_bad: Bools, origin: Origin
+    objects: Described,
+    epochs: Epochs,
+    row_of: Callable[[int], int],
+    is_bad: Bools,
+    origin: Origin,
+    word_of: WordOf,
 ) -> list[Rejection]:
     snids = objects.observed["SNID"]
     return [
         Rejection(
             origin.name,
-            _fault(epochs, row),
-            int(epoch_rows[row]),
+            _fault(epochs, row, word_of),
+            row_of(row),
             _text(snids[int(epochs.owner[row])]),
             "epoch",
             origin.digest,
@@ -187,11 +218,14 @@ def _epoch_rejections(
     ]
 
 
-def _fault(epochs: Epochs, row: int) -> str:
+def _fault(epochs: Epochs, row: int, word_of: WordOf) -> str:
     """Say why a measurement cannot be used."""
     named = (("MJD", epochs.mjd), ("FLUXCAL", epochs.fluxcal), ("FLUXCALERR", epochs.fluxcal_err))
     for name, values in named:
         if not np.isfinite(values[row]):
+            word = word_of(name, row)
+            if word is not None:
+                return f"not a number: {name} is {word[:60]!r}"
             return f"{name} is not finite: {values[row]}"
     return f"FLUXCALERR is not positive: {epochs.fluxcal_err[row]}"
 
@@ -202,7 +236,11 @@ def _text(value: object) -> str | None:
 
 def repeated_snids(snids: pd.Series, seen: set[str]) -> dict[int, str]:
     """Find the objects whose SNID an earlier row has, and note the others."""
-    problems = {}
+    problems: dict[int, str] = {}
+    new = set(snids.tolist())
+    if len(new) == len(snids) and seen.isdisjoint(new):
+        seen |= new
+        return problems
     for place, snid in enumerate(snids.tolist()):
         if snid in seen:
             problems[place] = f"duplicate SNID: {snid} is already that of an earlier row"

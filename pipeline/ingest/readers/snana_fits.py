@@ -120,7 +120,7 @@ def _read(
     is_all = len(places) == len(rows) and bool((np.diff(places) == 1).all())
     pick = slice(None) if is_all else places - begin
     epochs = _epochs(phot, rows, pick, owner, _zeropoint(primary, phot.primary))
-    return read_objects(objects, epochs, places + 1, origin, options)
+    return read_objects(objects, epochs, lambda place: int(places[place]) + 1, origin, options)
 
 
 def _describe(records: Records, first: int, primary: Cards, options: ReadOptions) -> Described:
@@ -183,12 +183,14 @@ def _epochs(
     zeropoint: float,
 ) -> Epochs:
     """Take the measurements of `owner` out of rows of PHOT."""
-    scale = 10 ** (0.4 * (ZP_INTERNAL - zeropoint))
     mjd, flux, error = (phot.numbers(records, name)[pick] for name in _PHOT)
     flag = phot.numbers(records, "PHOTFLAG")[pick] if "PHOTFLAG" in phot.names else np.zeros(len(owner))
     bands = _bands(records["BAND" if "BAND" in phot.names else "FLT"][pick])
-    with np.errstate(over="ignore"):  # a flux that is not finite is told as such
-        return Epochs(owner, mjd, bands, flux * scale, error * scale, flags_of(flag))
+    if zeropoint != ZP_INTERNAL:
+        scale = 10 ** (0.4 * (ZP_INTERNAL - zeropoint))
+        with np.errstate(over="ignore"):  # a flux that is not finite is told as such
+            flux, error = flux * scale, error * scale
+    return Epochs(owner, mjd, bands, flux, error, flags_of(flag))
 
 
 def _bands(names: npt.NDArray[Any]) -> pa.DictionaryArray:

@@ -93,7 +93,9 @@ def test_a_member_that_unpacks_to_more_than_allowed_is_passed_over_or_ends_the_a
     put(tmp_path, {"small.tar.gz": tar_of_zeros(6), "large.tar.gz": tar_of_zeros(40)})
     limit = {"max_file_bytes": 2 * MIB, "workers": 1}
     found = refused(tmp_path / "one", tmp_path / "small.tar.gz", **limit)
-    assert found == {"zeros.dat": "too large: 6291456 bytes, at most 2097152 are read"}
+    assert set(found) == {"zeros.dat"}
+    told = "too large: 6291456 bytes, at most 2097152 are read of a file in an archive; unpack it"
+    assert found["zeros.dat"].startswith(told)
     tracemalloc.reset_peak()
     found = refused(tmp_path / "two", tmp_path / "large.tar.gz", n_good=0, **limit)
     assert found["large.tar.gz"] == "decompression bomb: more than 200 bytes for every packed one"
@@ -220,7 +222,7 @@ def test_a_line_of_a_gigabyte_is_not_read(tmp_path: Path, few_bytes: Callable[[]
     os.truncate(folder / "line.dat", 1 << 30)
     tracemalloc.reset_peak()
     found = refused(tmp_path / "store", folder, workers=1)
-    assert found["line.dat"] == "too large: 1073741824 bytes, at most 67108864 are read"
+    assert found["line.dat"].startswith("too large: 1073741824 bytes, at most 67108864 are read")
     assert found["line.tar.gz/zeros.dat"].startswith("too large: ")
     assert few_bytes() < 16 * MIB
 

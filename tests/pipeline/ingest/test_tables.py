@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.readers import READERS, ReadOptions, ReadResult, TableReader
+from pipeline.ingest.readers.assembly import stable_order
 from pipeline.ingest.readers.many_objects import split_evenly
 from pipeline.schema import LIGHT_CURVE_SCHEMA, TRUTH_SCHEMA, LightCurves, Truth
 from tests.pipeline.ingest.table_files import (
@@ -208,6 +210,28 @@ def test_floats_of_a_parquet_table_that_is_in_order_are_not_copied():
     flat = _flattened(table, {"SNID": "SNID", **found}, pa.compute.list_value_length(table["MJD"]).to_numpy())
     address = table["FLUXCAL"].chunk(0).values.buffers()[1].address
     assert flat["FLUXCAL"].chunk(0).buffers()[1].address == address
+
+
+@pytest.mark.parametrize("layout", ["lists", "struct", "structs", "long"])
+@pytest.mark.parametrize("limit", [1 << 20, 500], ids=["all words in the dictionary", "some words outside it"])
+def test_bands_may_be_stored_as_a_dictionary_or_not(
+    layout: str, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pipeline.ingest.readers.columnar._FEW_ROWS", 0)
+    monkeypatch.setattr("pipeline.ingest.readers.columnar._LIST_ROWS", 8)
+    bands = [f"band {number}" for number in range(200)]
+    curves = [Curve(str(n), tuple((mjd, bands[(7 * n) % 200], f, e) for mjd, _, f, e in ROWS)) for n in range(300)]
+    table = pa.Table.from_pandas(long_frame(curves)) if layout == "long" else object_table(curves, layout)
+    pages = {"data_page_size": 256, "write_batch_size": 8, "dictionary_pagesize_limit": limit}
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=len(table) // 3, **pages)
+    result = read_paths([tmp_path / "t.parquet"])
+    assert photometry(result) == {curve.snid: list(curve.rows) for curve in curves}
+    assert result.rejections == []
+
+
+@given(st.lists(st.integers(0, 1 << 40), max_size=30).map(lambda numbers: [*numbers, *numbers[:9], 3, 3]))
+def test_integers_are_ordered_as_by_a_stable_sort(numbers: list[int]):
+    assert stable_order(np.array(numbers)).tolist() == np.argsort(numbers, kind="stable").tolist()
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,11 +8,15 @@ import textwrap
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pipeline.ingest.archives import Member
+from pipeline.ingest.readers.base import START_BYTES
+from pipeline.ingest.reading import ChunkReader, read_chunk
 from pipeline.store import IngestSettings, IngestSummary, Store, TooManyBadFilesError, ingest
 from tests.pipeline.ingest.snana_files import write_survey
-from tests.pipeline.ingest.table_files import Curve, long_frame, write_fits, write_parquet, write_plasticc
+from tests.pipeline.ingest.table_files import LAYOUTS, Curve, long_frame, write_fits, write_parquet, write_plasticc
 
 REPOSITORY = Path(__file__).parents[3]
 ROWS = ((56000.0, "g", 10.0, 1.0), (56000.5, "r", 20.0, 2.0), (56007.0, "g", 30.0, 3.0))
@@ -64,7 +68,7 @@ def test_a_table_that_is_known_is_not_even_parsed(tmp_path: Path, monkeypatch: p
     write_fits(make(tmp_path / "night"), CURVES)
     ingest_into(tmp_path / "store", tmp_path / "night")
     versions = Store.open(tmp_path / "store").versions()
-    monkeypatch.setattr("pipeline.ingest.reading.read_bundle", None)
+    monkeypatch.setattr("pipeline.ingest.tables_ahead.read_bundle", None)
     assert objects(ingest_into(tmp_path / "store", tmp_path / "night")) == (0, 6, 0)
     assert Store.open(tmp_path / "store").versions() == versions
 
@@ -199,6 +203,18 @@ def test_a_single_table_without_the_columns_is_told_which_and_how_to_name_them(t
 def test_a_table_from_a_folder_may_be_larger_than_a_file_of_one_object(tmp_path: Path):
     write_fits(make(tmp_path / "night"), CURVES)
     assert objects(ingest_into(tmp_path / "store", tmp_path / "night", max_file_bytes=1000)) == (6, 0, 0)
+
+
+@pytest.mark.parametrize("layout", ["arrow_file", "snana_fits_packed", "parquet_lists"])
+def test_a_binary_table_is_recognised_by_its_start_and_not_held_in_memory(layout: str, tmp_path: Path):
+    rng = np.random.default_rng(1)
+    epochs = [tuple((float(mjd), "g", flux, 1.0) for mjd, flux in enumerate(rng.normal(size=500))) for _ in range(60)]
+    paths = LAYOUTS[layout][1](tmp_path, [Curve(str(number), rows) for number, rows in enumerate(epochs)])
+    large = max(paths, key=lambda path: path.stat().st_size)
+    assert large.stat().st_size > START_BYTES
+    chunk = read_chunk([Member(large.name, path=str(large))], ChunkReader())
+    assert [(table.file.path, table.file.data) for table in chunk.tables] == [(str(large), None)]
+    assert chunk.opened == ([large.name] if large.suffix == ".gz" else [])
 
 
 def test_an_object_that_another_file_has_is_quarantined_alone(tmp_path: Path):

@@ -57,7 +57,7 @@ def test_an_override_that_repeats_what_a_table_says_is_remembered(night: Path, t
     ingest_into(store, night)
     table.write_text(f"SNID,PHOTOZ\n3,{photoz(store)['3']!r}\n")
     ingest_into(store, night, override=table)
-    monkeypatch.setattr("pipeline.ingest.reading.read_bundle", None)
+    monkeypatch.setattr("pipeline.ingest.tables_ahead.read_bundle", None)
     assert objects(ingest_into(store, night, override=table)) == (0, 6, 0)
 
 
