@@ -16,7 +16,7 @@ import pyarrow as pa
 from pipeline.ingest.readers.assembly import Epochs, light_curve_columns
 from pipeline.ingest.readers.base import ReadOptions, TableError
 from pipeline.ingest.readers.column_names import COLUMNS, WANTED, find_columns, snid_column
-from pipeline.ingest.readers.header_columns import HEADER_ALIASES, Found, observed_columns
+from pipeline.ingest.readers.header_columns import Found, observed_columns
 from pipeline.ingest.readers.long_tables import epochs_of, text_of
 from pipeline.schema import ZP_INTERNAL, LightCurves
 
@@ -28,6 +28,10 @@ Photometry: TypeAlias = Any
 """What `to_light_curves` takes: LightCurves, a pandas DataFrame, an astropy Table, or tables by SNID or in a list."""
 
 _SOURCE: Final = "given in Python"
+_ADVICE: Final = (
+    f"expected {', '.join(WANTED)}: say which is which by columns="
+    '{"SNID": "id", "MJD": "time", "BAND": "filter", "FLUXCAL": "flux", "FLUXCALERR": "flux_error"}'
+)
 
 
 class InputError(ValueError):
@@ -106,6 +110,7 @@ def take_input(
     _check_names(columns or {})
     options = ReadOptions(columns=dict(columns or {}), band_map=dict(band_map or {}))
     rows = _rows(given, options)
+    _check_present(rows, options)
     found = _find(rows.table, options)
     epochs = _epochs(rows, found, ZP_INTERNAL if zeropoint is None else zeropoint, options)
     is_good = np.isfinite(epochs.mjd) & np.isfinite(epochs.fluxcal) & np.isfinite(epochs.fluxcal_err)
@@ -245,22 +250,19 @@ def _cells(row: Mapping[Any, Any], nested: Sequence[str], snid: str) -> pd.DataF
 
 
 def _find(table: pd.DataFrame, options: ReadOptions) -> dict[str, str]:
-    names = [str(name) for name in table.columns]
-    absent = [theirs for theirs in options.columns.values() if theirs.upper() not in {name.upper() for name in names}]
-    known = {alias for ours in HEADER_ALIASES for alias in (options.columns.get(ours),)}
-    absent = [theirs for theirs in absent if theirs not in known]
     try:
-        found = find_columns(names, options)
+        return find_columns([str(name) for name in table.columns], options)
     except TableError as error:
-        reason = str(error).partition("; name them")[0]
-    else:
-        if not absent:
-            return found
-        reason = f"columns= names {', '.join(absent)}, which the table does not have; came {', '.join(names)}"
-    raise InputError(
-        f"{reason}; expected {', '.join(WANTED)}: say which is which by columns="
-        '{"SNID": "id", "MJD": "time", "BAND": "filter", "FLUXCAL": "flux", "FLUXCALERR": "flux_error"}'
-    )
+        raise InputError(f"{str(error).partition('; name them')[0]}; {_ADVICE}") from None
+
+
+def _check_present(rows: _Rows, options: ReadOptions) -> None:
+    names = [*map(str, rows.table.columns), *map(str, rows.described.columns)]
+    present = {name.upper() for name in names}
+    absent = [theirs for theirs in options.columns.values() if theirs.upper() not in present]
+    if absent:
+        came = ", ".join(dict.fromkeys(names))
+        raise InputError(f"columns= names {', '.join(absent)}, which the table does not have; came {came}; {_ADVICE}")
 
 
 def _epochs(rows: _Rows, found: dict[str, str], zeropoint: float, options: ReadOptions) -> Epochs:
