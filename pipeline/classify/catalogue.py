@@ -10,11 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from pipeline.classify.contract import check_contract, ignore_bands, rename_bands
+from pipeline.classify.contract import at_zeropoint, check_contract, ignore_bands, rename_bands
+from pipeline.classify.nights import classify_nights
+from pipeline.classify.outputs import check_suffix, read_predictions, write_predictions, write_several
 from pipeline.classify.predict import Classifier, ClassifySettings, Progress, with_redshift
-from pipeline.files import write_atomically, write_parquet
 from pipeline.ingest.settings import IngestSettings, TooManyBadFilesError
 from pipeline.provenance import write_record
 from pipeline.schema import LightCurves, Predictions
@@ -65,16 +64,18 @@ def classify_catalogue(
     settings: ClassifySettings,
     progress: Progress | None = None,
     command: str = "",
+    nights: Path | None = None,
 ) -> dict[str, Any]:
     """Classify every object of a store, folder, archive or file, and write the predictions.
 
     Args:
         source: a store, or what `ingest` reads.
         model: checkpoint folder.
-        outputs: files to write, .parquet or .csv.
+        outputs: files to write, in the formats of WRITERS; all of them appear, or none.
         settings: how to classify; also which bands to rename or leave out.
         progress: called with how many objects are done, and how many there are.
         command: what was typed, for the record.
+        nights: a further file, of the probabilities after each night (`classify_nights`).
 
     Returns:
         Counts by status, notes on differences from the training data, and the time taken.
@@ -82,17 +83,20 @@ def classify_catalogue(
     Raises:
         ContractError: if the model does not accept the data; nothing is written then.
     """
-    for path in outputs:
+    files = [*outputs, *([nights] if nights else [])]
+    for path in files:
         check_suffix(path)
     started = time.perf_counter()
     classifier = Classifier.load(model, settings)
     with _ingested(source) as (store, ingested):
-        light_curves = choose_bands(store.light_curves(), settings)
+        light_curves = at_zeropoint(choose_bands(store.light_curves(), settings), settings.zeropoint)
         scopes = store.quarantine()["SCOPE"].value_counts()
-    notes = check_contract(with_redshift(light_curves, settings.redshift), classifier.checkpoint)
-    predictions = classifier.classify(light_curves, progress)
-    for path in outputs:
-        write_predictions(predictions, path)
+    notes = check_contract(with_redshift(light_curves, settings.redshift), classifier.checkpoint, settings.redshift)
+    predictions = classifier.predict(light_curves, progress)
+    tables = dict.fromkeys(outputs, predictions.table)
+    if nights is not None:
+        tables[nights] = classify_nights(classifier, light_curves, progress)
+    write_several(tables)
     seconds = time.perf_counter() - started
     summary = summarise(predictions, notes, int(scopes.get("file", 0)), seconds)
     summary["n_quarantined_objects"] = int(scopes.get("object", 0))
@@ -100,7 +104,7 @@ def classify_catalogue(
     configuration = {
         "source": str(source.absolute()),
         "model": str(model.absolute()),
-        "outputs": [str(path.absolute()) for path in outputs],
+        "outputs": [str(path.absolute()) for path in files],
         "settings": settings.model_dump(),
     }
     write_record(outputs[0].parent, "classify", configuration, summary, command)
@@ -145,36 +149,3 @@ def summarise(predictions: Predictions, notes: list[str], n_quarantined: int, se
         "notes": notes,
         "seconds": round(seconds, 2),
     }
-
-
-def check_suffix(path: Path) -> None:
-    """Raise ValueError if predictions cannot be written to a file of this name."""
-    if path.suffix not in (".parquet", ".csv"):
-        raise ValueError(f"cannot write predictions to {path}: expected a name that ends in .parquet or .csv")
-
-
-def write_predictions(predictions: Predictions, path: Path) -> None:
-    """Write predictions to .parquet or .csv, atomically."""
-    check_suffix(path)
-    if path.suffix == ".csv":
-        write_atomically(path, predictions.table.to_csv(index=False))
-    else:
-        write_parquet(predictions.table, path)
-
-
-def read_predictions(path: Path) -> Predictions:
-    """Read what `write_predictions` wrote.
-
-    Raises:
-        ValueError: if the file is missing, or is not a table of predictions.
-    """
-    check_suffix(path)
-    if not path.exists():
-        raise ValueError(f"no predictions at {path}")
-    if path.suffix == ".csv":
-        table = pd.read_csv(path, dtype={"SNID": "str", "REASON": "str", "PHOTOMETRY_HASH": "str"})
-        table["REASON"] = table["REASON"].fillna("")
-    else:
-        table = pd.read_parquet(path)
-    names = [name for name in table.columns if name.startswith("P_") and not name.endswith("_STD")]
-    return Predictions(table, tuple(name.removeprefix("P_") for name in names))
