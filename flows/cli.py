@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
+from flows.cli_classify import classify
 from flows.cli_quarantine import quarantine_app
+from flows.cli_store import gc, history
 from flows.console import (
+    pairs_of,
     pointing_at_quarantine,
     print_json,
     say,
@@ -36,6 +39,9 @@ app = typer.Typer(
 )
 
 app.add_typer(quarantine_app)
+app.command()(classify)
+app.command()(history)
+app.command()(gc)
 
 EXPERIMENTS: Final = Path(__file__).parent / "experiments"
 DEMO_OBJECTS: Final = 2000
@@ -258,37 +264,6 @@ def train(
 
 
 @app.command()
-def classify(
-    source: Annotated[Path, typer.Argument(help="A catalogue, or a folder, archive or file of light curves.")],
-    model: Annotated[Path, typer.Option("--model", help="Checkpoint folder, such as runs/spcc/model.")],
-    out: Annotated[list[Path], typer.Option("--out", help="File to write, .parquet or .csv; may be given twice.")],
-    band_map: BandMap = None,
-    ignore_band: Annotated[
-        list[str] | None, typer.Option("--ignore-band", help="Leave the measurements of a band out.")
-    ] = None,
-    redshift: Annotated[
-        Literal["photoz", "specz", "none"], typer.Option("--redshift", help="What the model is given as redshift.")
-    ] = "photoz",
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Write one prediction for every object, with a status and a reason; data that do not fit the model are refused.
-
-    Example: `snflow classify catalogue --model runs/spcc/model --out predictions.parquet --out predictions.csv`
-    """
-    with explained():
-        from flows.classify import classify as classify_flow
-        from pipeline.classify.predict import ClassifySettings
-        from pipeline.settings import load_settings
-
-        bands = {"band_map": _pairs(band_map), "ignore_bands": tuple(ignore_band or ())}
-        settings = load_settings(ClassifySettings, {"redshift": redshift, "device": device, **bands}, "command line")
-        summary = classify_flow(source, model, out, settings, typed_command())
-        told = summary if as_json else {name: value for name, value in summary.items() if name != "ingest"}
-        show(f"Wrote {', '.join(map(str, out))}", told, as_json)
-
-
-@app.command()
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Predictions, .parquet or .csv.")],
     truth: Annotated[Path, typer.Option("--truth", help="A catalogue, light curves with classes, or a table.")],
@@ -324,7 +299,7 @@ def evaluate(
         from pipeline.evaluate.evaluation_run import EvaluateSettings, evaluate_file
         from pipeline.settings import load_settings
 
-        shares, thresholds = _pairs(prior, "--prior CLASS=SHARE"), _pairs(threshold, "--threshold NAME=P")
+        shares, thresholds = pairs_of(prior, "--prior CLASS=SHARE"), pairs_of(threshold, "--threshold NAME=P")
         values = {"prior": shares, "thresholds": thresholds, "seed": seed, "n_resamples": resamples}
         settings = load_settings(EvaluateSettings, values, "command line")
         summary = evaluate_file(predictions, truth, out, typed_command(), settings)
@@ -383,17 +358,7 @@ def _ingest_settings(
     from pipeline.ingest.settings import IngestSettings
     from pipeline.settings import load_settings
 
-    maps = {"band_map": _pairs(band_map), "columns": _pairs(column, "--column OURS=THEIRS")}
+    maps = {"band_map": pairs_of(band_map), "columns": pairs_of(column, "--column OURS=THEIRS")}
     chosen = {"override": override.absolute() if override else None, "duplicates": duplicates}
     values = {**maps, **chosen, "max_bad_fraction": max_bad_fraction, "workers": workers}
     return load_settings(IngestSettings, values, "command line")
-
-
-def _pairs(words: list[str] | None, expected: str = "--band-map A=B") -> dict[str, str]:
-    from pipeline.settings import SettingsError
-
-    pairs = [word.partition("=") for word in words or []]
-    wrong = [old + sign + new for old, sign, new in pairs if not (old and sign and new)]
-    if wrong:
-        raise SettingsError(f"expected {expected}, came {wrong[0]!r}")
-    return {old: new for old, _, new in pairs}

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 __all__ = [
+    "pairs_of",
     "pointing_at_quarantine",
     "print_json",
     "print_line",
@@ -60,6 +61,21 @@ def say(text: str) -> None:
 def typed_command() -> str:
     """Return the command that was typed, for the record."""
     return shlex.join(["snflow", *sys.argv[1:]])
+
+
+def pairs_of(words: list[str] | None, expected: str = "--band-map A=B") -> dict[str, str]:
+    """Split words at their first "=".
+
+    Raises:
+        SettingsError: if a word has none, or nothing before or after it.
+    """
+    from pipeline.settings import SettingsError
+
+    pairs = [word.partition("=") for word in words or []]
+    wrong = [old + sign + new for old, sign, new in pairs if not (old and sign and new)]
+    if wrong:
+        raise SettingsError(f"expected {expected}, came {wrong[0]!r}")
+    return {old: new for old, _, new in pairs}
 
 
 def show_datasets(datasets: list[dict[str, Any]], as_json: bool) -> None:

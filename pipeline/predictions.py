@@ -1,8 +1,8 @@
 """The store's table of predictions: what each model said of each photometry of each object, and when.
 
 One row for each PHOTOMETRY_HASH × SETTINGS_HASH. A photometry hash is of one SNID and its photometry; a settings hash
-is of one model (all that its folder says of it, calibration and thresholds included) and of the settings that change its
-answers. Probabilities are lists beside the names of their classes, so models of any classes share the table; it is
+is of one model (all that its folder says of it, calibration and thresholds included) and of the settings that change
+its answers. Probabilities are lists beside the names of their classes, so models of any classes share the table; it is
 partitioned by MODEL, so one model's rows are found without reading the others'.
 """
 
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from pipeline.schema import Predictions, probability_columns
+from pipeline.schema import Predictions, is_optional, probability_columns
 
 __all__ = ["PREDICTION_SCHEMA", "PredictionKey", "PredictionTable", "PredictionsError"]
 
@@ -36,6 +36,8 @@ PREDICTION_SCHEMA: Final = pa.schema(
         pa.field("CLASSES", pa.list_(pa.string()), nullable=False),
         pa.field("P", pa.list_(pa.float64()), nullable=False),  # of each class, NaN where there are none
         pa.field("P_STD", pa.list_(pa.float64()), nullable=False),  # over the ensemble
+        pa.field("P_MEMBERS", pa.list_(pa.float64())),  # of each class of each member, null where not asked for
+        pa.field("CALLED", pa.string()),  # by a threshold, null where not asked for
         pa.field("NOVELTY", pa.float64()),
         pa.field("N_EPOCHS", pa.int64()),
         pa.field("LAST_MJD", pa.float64()),  # d
@@ -208,7 +210,7 @@ class PredictionTable:
         frames = [as_frame(rows.filter(pc.equal(joined, names)), names.split("\n") if names else []) for names in sets]
         table = pd.concat(frames, ignore_index=True)
         values = [name for name in table.columns if name.startswith("P_")]
-        first = [name for name in PREDICTION_SCHEMA.names if name not in ("CLASSES", "P", "P_STD")]
+        first = [name for name in PREDICTION_SCHEMA.names if name in table.columns]
         place = first.index("REASON") + 1
         table = table[[*first[:place], *values, *first[place:]]]
         return table.sort_values(["SNID", "CREATED", "LAST_MJD", "MODEL", "SETTINGS"], kind="stable", ignore_index=True)
@@ -223,13 +225,18 @@ def _as_rows(predictions: Predictions, key: PredictionKey) -> pa.Table:
         "P": pa.array(predictions.probabilities.ravel()),
         "P_STD": pa.array(spreads.ravel()),
     }
+    members = [name for name in table.columns if name != "CALLED" and is_optional(name, predictions.classes)]
     constants = {"SETTINGS": key.settings, "SETTINGS_HASH": key.digest, "MODEL": key.model}
     columns = []
     for field in PREDICTION_SCHEMA:
-        if field.name in lists:
+        if field.name == "P_MEMBERS" and members:
+            columns.append(pa.array(list(table[members].to_numpy(np.float64)), field.type))
+        elif field.name in lists:
             columns.append(pa.ListArray.from_arrays(offsets, lists[field.name]).cast(field.type))
         elif field.name in constants:
             columns.append(pa.repeat(pa.scalar(constants[field.name], pa.string()), len(table)))
+        elif field.name not in table.columns:
+            columns.append(pa.nulls(len(table), field.type))
         else:
             columns.append(pa.array(table[field.name], field.type))
     return pa.Table.from_arrays(columns, schema=PREDICTION_SCHEMA)
@@ -237,9 +244,16 @@ def _as_rows(predictions: Predictions, key: PredictionKey) -> pa.Table:
 
 def as_frame(rows: pa.Table, classes: Sequence[str]) -> pd.DataFrame:
     """Return rows of one list of classes with a column for each class's probability and spread."""
-    table: pd.DataFrame = rows.drop_columns(["CLASSES", "P", "P_STD"]).to_pandas()
+    table: pd.DataFrame = rows.drop_columns(["CLASSES", "P", "P_STD", "P_MEMBERS"]).to_pandas()
     names = probability_columns(classes)
     for column, ending in (("P", ""), ("P_STD", "_STD")):
         flat = rows[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         table[[f"{name}{ending}" for name in names]] = flat.reshape(len(rows), len(names))
+    n_members = int(pc.max(pc.list_value_length(rows["P_MEMBERS"])).as_py() or 0) // max(len(names), 1)
+    if n_members:
+        absent = [float("nan")] * n_members * len(names)
+        values = np.array([row or absent for row in rows["P_MEMBERS"].to_pylist()])
+        table[[f"{name}_{member}" for name in names for member in range(n_members)]] = values
+    if table["CALLED"].isna().all():
+        table = table.drop(columns="CALLED")
     return table

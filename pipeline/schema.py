@@ -26,6 +26,7 @@ __all__ = [
     "LightCurves",
     "Predictions",
     "Truth",
+    "is_optional",
     "light_curve_hashes",
     "photometry_hashes",
     "prediction_columns",
@@ -225,7 +226,9 @@ class Predictions:
             classified or abstained), P_<class>_STD (over the ensemble; NaN for a single network), NOVELTY (from 0, a
             course of flux like those of the training supernovae, to 1, unlike them; NaN where there are no
             probabilities, or the model carries no novelty score), N_EPOCHS (measurements the model used), LAST_MJD [d],
-            MODEL, PHOTOMETRY_HASH, CREATED (UTC, ISO 8601).
+            MODEL, PHOTOMETRY_HASH, CREATED (UTC, ISO 8601). After these, where they were asked for: CALLED ("Ia" or
+            "nonIa" by a threshold, "" for objects without a class), and P_<class>_<k> of each member k of the ensemble,
+            from 0.
         classes: class names in the order of the probability columns.
 
     Raises:
@@ -238,7 +241,8 @@ class Predictions:
     def __post_init__(self) -> None:
         """Validate once, at the boundary."""
         expected = prediction_columns(self.classes)
-        if list(self.table.columns) != expected:
+        further = [name for name in self.table.columns[len(expected) :] if not is_optional(name, self.classes)]
+        if list(self.table.columns[: len(expected)]) != expected or further:
             raise ValueError(f"predictions must have the columns {expected}, came {list(self.table.columns)}")
         unknown = set(self.table["STATUS"]) - set(STATUSES)
         if unknown:
@@ -273,6 +277,16 @@ def probability_columns(classes: Sequence[str]) -> list[str]:
     ['P_Ia', 'P_nonIa']
     """
     return [f"P_{name}" for name in classes]
+
+
+def is_optional(column: str, classes: Sequence[str]) -> bool:
+    """Tell a column that predictions may have beyond `prediction_columns`.
+
+    >>> [is_optional(name, ("Ia", "nonIa")) for name in ("CALLED", "P_Ia_0", "P_II_0")]
+    [True, True, False]
+    """
+    name, _, member = column.rpartition("_")
+    return column == "CALLED" or (member.isdigit() and name in probability_columns(classes))
 
 
 def photometry_hashes(objects: Columns, epochs: Columns, offsets: npt.NDArray[np.int64]) -> list[str]:

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from pipeline.classify.contract import ignore_bands, rename_bands
+from pipeline.classify.contract import at_zeropoint, ignore_bands, rename_bands
 from pipeline.classify.incremental import Renewal, classify_store
+from pipeline.classify.nights import classify_nights
+from pipeline.classify.outputs import check_suffix, read_predictions, write_predictions, write_several
 from pipeline.classify.predict import Classifier, ClassifySettings, Progress
-from pipeline.files import check_writable, write_atomically, write_parquet
+from pipeline.files import check_writable
 from pipeline.ingest.settings import IngestSettings, TooManyBadFilesError
 from pipeline.provenance import write_record
 from pipeline.schema import LightCurves, Predictions
@@ -66,6 +66,7 @@ def classify_catalogue(
     settings: ClassifySettings,
     progress: Progress | None = None,
     command: str = "",
+    nights: Path | None = None,
     renewal: Renewal | None = None,
 ) -> dict[str, Any]:
     """Classify every object of a store, folder, archive or file, and write the predictions.
@@ -75,10 +76,11 @@ def classify_catalogue(
     Args:
         source: a store, or what `ingest` reads.
         model: checkpoint folder.
-        outputs: files to write, .parquet or .csv.
+        outputs: files to write, in the formats of WRITERS; all of them appear, or none.
         settings: how to classify; also which bands to rename or leave out.
         progress: called with how many objects are done, and how many there are.
         command: what was typed, for the record.
+        nights: a further file, of the probabilities after each night (`classify_nights`), always of all objects.
         renewal: which objects of a store are classified.
 
     Returns:
@@ -89,16 +91,20 @@ def classify_catalogue(
         ContractError: if the model does not accept the data; nothing is written then.
         ValueError: before any work, if an output cannot be written.
     """
-    for path in outputs:
+    files = [*outputs, *([nights] if nights else [])]
+    for path in files:
         check_suffix(path)
         check_writable(path)
     started = time.perf_counter()
     with _ingested(source) as (store, ingested):
         scopes = store.quarantine()["SCOPE"].value_counts()
         renewed = classify_store(store, model, settings, renewal, progress)
-    predictions, notes = renewed.predictions, renewed.notes
-    for path in outputs:
-        write_predictions(predictions, path)
+        predictions, notes = renewed.predictions, renewed.notes
+        tables = dict.fromkeys(outputs, predictions.table)
+        if nights is not None:
+            light_curves = at_zeropoint(choose_bands(store.light_curves(), settings), settings.zeropoint)
+            tables[nights] = classify_nights(Classifier.load(model, settings), light_curves, progress)
+    write_several(tables)
     seconds = time.perf_counter() - started
     summary = summarise(predictions, notes, int(scopes.get("file", 0)), seconds)
     summary |= {"n_new": renewed.n_new, "n_left_out": renewed.n_left_out}
@@ -107,7 +113,7 @@ def classify_catalogue(
     configuration = {
         "source": str(source.absolute()),
         "model": str(model.absolute()),
-        "outputs": [str(path.absolute()) for path in outputs],
+        "outputs": [str(path.absolute()) for path in files],
         "settings": settings.model_dump(),
         "renewal": (renewal or Renewal()).model_dump(),
     }
@@ -153,36 +159,3 @@ def summarise(predictions: Predictions, notes: list[str], n_quarantined: int, se
         "notes": notes,
         "seconds": round(seconds, 2),
     }
-
-
-def check_suffix(path: Path) -> None:
-    """Raise ValueError if predictions cannot be written to a file of this name."""
-    if path.suffix not in (".parquet", ".csv"):
-        raise ValueError(f"cannot write predictions to {path}: expected a name that ends in .parquet or .csv")
-
-
-def write_predictions(predictions: Predictions, path: Path) -> None:
-    """Write predictions to .parquet or .csv, atomically."""
-    check_suffix(path)
-    if path.suffix == ".csv":
-        write_atomically(path, predictions.table.to_csv(index=False))
-    else:
-        write_parquet(predictions.table, path)
-
-
-def read_predictions(path: Path) -> Predictions:
-    """Read what `write_predictions` wrote.
-
-    Raises:
-        ValueError: if the file is missing, or is not a table of predictions.
-    """
-    check_suffix(path)
-    if not path.exists():
-        raise ValueError(f"no predictions at {path}")
-    if path.suffix == ".csv":
-        table = pd.read_csv(path, dtype={"SNID": "str", "REASON": "str", "PHOTOMETRY_HASH": "str"})
-        table["REASON"] = table["REASON"].fillna("")
-    else:
-        table = pd.read_parquet(path)
-    names = [name for name in table.columns if name.startswith("P_") and not name.endswith("_STD")]
-    return Predictions(table, tuple(name.removeprefix("P_") for name in names))

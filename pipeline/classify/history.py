@@ -53,8 +53,8 @@ def merged(store: Store, models: Sequence[str] | None = None) -> pd.DataFrame:
 
     Returns:
         One row for every object of the store, in its order: SNID, and for each model its probabilities, STATUS,
-        NOVELTY, N_EPOCHS and LAST_MJD of the present photometry, as in `P_Ia:spcc@1a2b3c4d`; empty where there is none. A model
-        that was used with several settings (or calibrations) appears once for each, as in
+        NOVELTY, N_EPOCHS and LAST_MJD of the present photometry, as in `P_Ia:spcc@1a2b3c4d`; empty where there is none.
+        A model that was used with several settings (or calibrations) appears once for each, as in
         `P_Ia:spcc@1a2b3c4d/redshift=none`, or with the digest of the settings where these words are the same.
 
     Raises:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
 from pipeline.predictions import PredictionKey
-from pipeline.schema import LightCurves, Predictions, prediction_columns
+from pipeline.schema import LightCurves, Predictions, is_optional, prediction_columns
 from pipeline.settings import FrozenConfig
 from pipeline.store import Store
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Renewal", "Renewed", "classify_store", "prediction_key"]
 
-SAME_ANSWERS: Final = frozenset({"device", "chunk_objects"})
+SAME_ANSWERS: Final = frozenset({"device", "chunk_objects", "max_failed"})
 """Settings that change no answer."""
 MJD_0: Final = datetime(1858, 11, 17, tzinfo=UTC)
 
@@ -141,7 +141,7 @@ def classify_store(
         chunks = _Chunks(store, snids, settings, renewal.objects_per_commit, version)
         notes = chunks.check(classifier, is_whole=len(snids) == len(present))
         for done, light_curves in chunks:
-            predictions = classifier.classify(light_curves, _shifted(progress, done, len(snids)))
+            predictions = classifier.predict(light_curves, _shifted(progress, done, len(snids)))
             table.add(predictions, key, renewal.everything)
     predictions, n_left_out = _whole(store, key, present, renewal, model)
     return Renewed(predictions, len(snids), n_left_out, notes)
@@ -163,14 +163,16 @@ class _Chunks:
     bands: set[str] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[tuple[int, LightCurves]]:
-        """Yield how many came before, and light curves in the model's bands."""
+        """Yield how many came before, and light curves in the model's bands and zeropoint."""
         from pipeline.classify.catalogue import choose_bands
+        from pipeline.classify.contract import at_zeropoint
 
         done = 0
         for light_curves in self.store.stream(self.snids, self.size, self.version):
             self.bands.update(light_curves.bands)
             here = {old: new for old, new in self.settings.band_map.items() if old in light_curves.bands}
-            yield done, choose_bands(light_curves, self.settings.model_copy(update={"band_map": here}))
+            renamed = choose_bands(light_curves, self.settings.model_copy(update={"band_map": here}))
+            yield done, at_zeropoint(renamed, self.settings.zeropoint)
             done += len(light_curves)
 
     def check(self, classifier: Classifier, is_whole: bool) -> list[str]:
@@ -195,7 +197,8 @@ class _Chunks:
         notes: dict[str, int] = {}
         for _, light_curves in self:
             try:
-                found = check_contract(with_redshift(light_curves, self.settings.redshift), classifier.checkpoint)
+                read = with_redshift(light_curves, self.settings.redshift)
+                found = check_contract(read, classifier.checkpoint, self.settings.redshift)
             except ContractError as error:
                 mismatches |= dict.fromkeys(error.mismatches)
             else:
@@ -239,10 +242,13 @@ def _whole(
     if len(absent) or not len(table):
         reason = f"left out by --since {renewal.since}, and not classified before"
         others = _left_out(absent, key, classes, reason)
+        others = others.assign(CALLED="") if "CALLED" in table.columns else others
         table = pd.concat([table, others], ignore_index=True) if len(table) else others
     places = pd.Index(table["PHOTOMETRY_HASH"]).get_indexer(pd.Index(hashes.to_pandas()))
     ordered = table.iloc[places].reset_index(drop=True)
-    return Predictions(ordered[prediction_columns(classes)], classes), len(absent)
+    first = prediction_columns(classes)
+    further = [name for name in ordered.columns if is_optional(name, classes)]
+    return Predictions(ordered[[*first, *further]], classes), len(absent)
 
 
 def _left_out(absent: pa.Table, key: PredictionKey, classes: tuple[str, ...], reason: str) -> pd.DataFrame:

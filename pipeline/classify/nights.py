@@ -158,7 +158,7 @@ def classify_prefixes(
     tables, done = [], 0
     for part in _chunks(lengths):
         copies = _take_prefixes(light_curves, rows[part], lengths[part])
-        tables.append(classifier.classify(copies).table[columns])
+        tables.append(classifier.predict(copies).table[columns])
         done += len(copies)
         if progress is not None:
             progress(done, len(rows))

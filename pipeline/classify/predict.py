@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
 
-from pipeline.classify.contract import check_contract
+from pipeline.classify.abstain import nights_after_brightest, reasons_to_abstain
+from pipeline.classify.contract import check_contract, ignore_bands
+from pipeline.classify.failures import Failures, bisect
+from pipeline.classify.inputs import Photometry, Taken, take_input
 from pipeline.prepare.resample import Resampled
 from pipeline.prepare.selection import select
 from pipeline.schema import LightCurves, Predictions, prediction_columns, probability_columns
-from pipeline.settings import FrozenConfig
+from pipeline.settings import FrozenConfig, SettingsError
 from pipeline.train.calibration import ensemble_probabilities
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.fit import prepare_photometry
@@ -36,21 +40,50 @@ class ClassifySettings(FrozenConfig):
     """Which redshift the model is given in the place of the photo-z that it was trained with."""
     min_steps: int = Field(default=3, ge=1)
     """Objects with fewer resampled steps keep their probabilities, but abstain."""
+    constant_above: float = Field(default=1e-3, ge=0, le=1)
+    """Objects abstain whose fluxes would differ as much, had each band one constant flux, with a higher probability."""
+    abstain_novel: bool = True
+    """Objects abstain whose NOVELTY is above the model's threshold, once they have been seen after their brightest."""
+    nights_after: int = Field(default=5, ge=0)
+    """Nights after the brightest that an object needs to be called novel: a rise alone looks like anything."""
+    abstain_between: tuple[float | str, float | str] | None = None
+    """Objects abstain whose P(Ia) is between these two, numbers or names of the model's thresholds, in any order."""
+    threshold: float | str | None = None
+    """Adds CALLED: "Ia" where P(Ia) is at least this, a number or the name of one of the model's thresholds."""
+    members: bool = False
+    """Adds P_<class>_<k> of each member of the ensemble."""
     band_map: dict[str, str] = Field(default_factory=dict)
     """Bands to rename, as in {"DES-g": "g"}."""
     ignore_bands: tuple[str, ...] = ()
     """Bands whose measurements are left out."""
+    zeropoint: float | None = Field(default=None, gt=0, lt=50)
+    """Of the data's fluxes, where they do not say it themselves [mag AB]; None: they are at 27.5, or say so."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     chunk_objects: int = Field(default=20_000, ge=1)
     """Objects prepared at a time; bounds the memory."""
+    max_failed: int = Field(default=100, ge=0)
+    """Objects that may fail by themselves; of one more, its error is raised."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the networks say of some objects; NaN where they were not asked."""
+    """What the networks say of some objects.
 
-    mean: FloatArray
-    spread: FloatArray
+    Attributes:
+        members: (member, n, class) probabilities; of a single network, one member.
+    """
+
+    members: FloatArray
+
+    @property
+    def mean(self) -> FloatArray:
+        """(n, class) probabilities."""
+        return np.asarray(self.members.mean(axis=0))
+
+    @property
+    def spread(self) -> FloatArray:
+        """(n, class) standard deviation over the members, NaN for a single network."""
+        return self.members.std(axis=0) if len(self.members) > 1 else np.full_like(self.members[0], np.nan)
 
 
 class Classifier:
@@ -62,28 +95,57 @@ class Classifier:
         self.device = choose_device(self.settings.device)
         self.networks = checkpoint.networks(self.device)
         self.name = checkpoint.name
+        self.threshold = choose_threshold(checkpoint, self.settings.threshold)
+        pair = self.settings.abstain_between
+        bounds = [] if pair is None else sorted(stored_threshold(checkpoint, word) for word in pair)
+        self.undecided = (bounds[0], bounds[1]) if bounds else None
+        self.last: LightCurves | None = None
 
     @classmethod
-    def load(cls, folder: Path, settings: ClassifySettings | None = None) -> Classifier:
+    def load(cls, folder: Path | str, settings: ClassifySettings | None = None) -> Classifier:
         """Load a checkpoint folder; raises CheckpointError if it cannot be used."""
-        return cls(Checkpoint.load(folder), settings)
+        return cls(Checkpoint.load(Path(folder)), settings)
 
-    def classify(self, light_curves: LightCurves, progress: Progress | None = None) -> Predictions:
+    def classify(
+        self,
+        light_curves: Photometry,
+        progress: Progress | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> Predictions:
         """Classify every object.
+
+        Args:
+            light_curves: n objects: LightCurves, or a table or tables in any form that `to_light_curves` takes; of the
+                settings, `band_map`, `ignore_bands` and `zeropoint` are applied to tables, but not to LightCurves.
+            progress: called with how many objects are done, and how many there are.
+            columns: our names of the tables' columns to theirs, as in {"MJD": "time"}.
+
+        Returns:
+            n rows in the same order. An object that fails a cut of the model is `rejected`; one with too few steps,
+            without change, too novel, or undecided has probabilities but is `abstained`; one at which the software
+            fails is `failed`. REASON says why.
+
+        Raises:
+            InputError: if a table cannot be read as light curves.
+            ContractError: if the data have bands that the model does not know.
+        """
+        taken = self._take(light_curves, columns)
+        self.last = taken.light_curves
+        return self.predict(taken.light_curves, progress, taken.reasons)
+
+    def predict(
+        self, light_curves: LightCurves, progress: Progress | None = None, why_empty: Mapping[str, str] | None = None
+    ) -> Predictions:
+        """Classify as `classify` does, light curves only, of which none is remembered for `plot`.
 
         Args:
             light_curves: n objects.
             progress: called with how many objects are done, and how many there are.
-
-        Returns:
-            n rows in the same order. An object that fails a cut of the model is `rejected`; one with fewer steps than
-            `min_steps` has probabilities but is `abstained`; REASON says why.
-
-        Raises:
-            ContractError: if the data have bands that the model does not know.
+            why_empty: by SNID, why an object has no measurement, where that is known.
         """
         check_contract(light_curves, self.checkpoint)
         n_objects, size = len(light_curves), self.settings.chunk_objects
+        failures = Failures(self.settings.max_failed)
         tables = []
         for start in range(0, max(n_objects, 1), size):
             rows = np.arange(start, min(start + size, n_objects))
@@ -92,8 +154,49 @@ class Classifier:
                 if progress is not None:
                     progress(start + done, n_objects)
 
-            tables.append(self._classify_chunk(light_curves.take(rows), report))
-        return Predictions(pd.concat(tables, ignore_index=True), self.checkpoint.classes)
+            work = bisect(partial(self._classify_chunk, progress=report), self._failed_rows, failures)
+            tables.append(work(light_curves.take(rows)))
+        table = pd.concat(tables, ignore_index=True)
+        if why_empty:
+            is_empty = (table["STATUS"] == "rejected") & table["SNID"].isin(list(why_empty))
+            table.loc[is_empty, "REASON"] = table.loc[is_empty, "SNID"].map(dict(why_empty))
+        return Predictions(table, self.checkpoint.classes)
+
+    def check(self, light_curves: Photometry, columns: Mapping[str, str] | None = None) -> list[str]:
+        """Tell how data differ from those that the model was trained on, without classifying them.
+
+        Raises:
+            ContractError: if the model does not accept the data; it lists every mismatch, and what to do.
+        """
+        redshift = self.settings.redshift
+        taken = self._take(light_curves, columns).light_curves
+        return check_contract(with_redshift(taken, redshift), self.checkpoint, redshift)
+
+    def plot(self, snid: str, light_curves: LightCurves | None = None) -> Any:
+        """Draw an object: its photometry, and its probabilities after each night.
+
+        Args:
+            snid: of the object.
+            light_curves: where it is; None: what `classify` was given last.
+
+        Returns:
+            An Altair chart, which a notebook shows, and which can `save` itself as HTML.
+
+        Raises:
+            ValueError: if nothing was classified before, or has no object of this name.
+        """
+        from pipeline.classify.plot import plot_object
+
+        known = light_curves if light_curves is not None else self.last
+        if known is None:
+            raise ValueError("nothing to plot: classify light curves first, or give them as light_curves=")
+        return plot_object(self, known, str(snid))
+
+    def _take(self, given: Photometry, columns: Mapping[str, str] | None) -> Taken:
+        taken = take_input(given, columns, self.settings.zeropoint, self.settings.band_map)
+        if taken.light_curves is given or not self.settings.ignore_bands:
+            return taken
+        return replace(taken, light_curves=ignore_bands(taken.light_curves, self.settings.ignore_bands))
 
     def _classify_chunk(self, light_curves: LightCurves, progress: Callable[[int], None]) -> pd.DataFrame:
         experiment = self.checkpoint.experiment
@@ -102,38 +205,105 @@ class Classifier:
         accepted = np.flatnonzero(reasons == "")
         resampled = prepare_photometry(with_redshift(light_curves, self.settings.redshift).take(accepted), experiment)
         answers = self._answers(resampled, progress)
-        few = accepted[resampled.lengths < self.settings.min_steps]
-        status[few], reasons[few] = "abstained", f"fewer than {self.settings.min_steps} epochs after grouping"
-        n_epochs = np.zeros(len(light_curves), dtype=np.int64)
-        n_epochs[accepted] = measurements(resampled)
-        table = pd.DataFrame({"SNID": light_curves.objects["SNID"], "STATUS": status, "REASON": reasons})
+        check_finite(answers.members)
+        novelty = self._novelty(resampled)
+        reasons[accepted] = self._reasons(resampled, answers.mean, novelty)
+        status[accepted[reasons[accepted] != ""]] = "abstained"
+        table = self._described(light_curves, status, reasons)
+        table.loc[accepted, "N_EPOCHS"] = measurements(resampled)
         names = probability_columns(self.checkpoint.classes)
-        table[names] = spread_rows(answers.mean, accepted, len(light_curves))
-        table[[f"{name}_STD" for name in names]] = spread_rows(answers.spread, accepted, len(light_curves))
-        table["NOVELTY"] = spread_rows(self._novelty(resampled)[:, None], accepted, len(light_curves))
-        table["N_EPOCHS"] = n_epochs
-        table["LAST_MJD"] = last_mjd(light_curves)
-        table["MODEL"] = self.name
-        table["PHOTOMETRY_HASH"] = light_curves.objects["PHOTOMETRY_HASH"].to_numpy()
-        table["CREATED"] = datetime.now(UTC).isoformat(timespec="seconds")
-        return table.astype({"STATUS": "str", "REASON": "str"})[prediction_columns(self.checkpoint.classes)]
+        table.loc[accepted, names] = answers.mean
+        table.loc[accepted, [f"{name}_STD" for name in names]] = answers.spread
+        table.loc[accepted, "NOVELTY"] = novelty
+        return self._with_optional(table, accepted, answers)
+
+    def _described(
+        self, light_curves: LightCurves, status: npt.NDArray[np.object_], reasons: npt.NDArray[np.object_]
+    ) -> pd.DataFrame:
+        """Everything but the answers, which stay NaN."""
+        known = {
+            "SNID": light_curves.objects["SNID"],
+            "STATUS": status.astype(str),
+            "REASON": reasons.astype(str),
+            "N_EPOCHS": np.zeros(len(light_curves), dtype=np.int64),
+            "LAST_MJD": last_mjd(light_curves),
+            "MODEL": self.name,
+            "PHOTOMETRY_HASH": light_curves.objects["PHOTOMETRY_HASH"].to_numpy(),
+            "CREATED": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        columns = {name: known.get(name, np.nan) for name in prediction_columns(self.checkpoint.classes)}
+        return pd.DataFrame(columns, index=pd.RangeIndex(len(light_curves))).astype({"STATUS": "str", "REASON": "str"})
+
+    def _failed_rows(self, light_curves: LightCurves, reason: str) -> pd.DataFrame:
+        n_objects = len(light_curves)
+        status, reasons = np.full(n_objects, "failed", dtype=object), np.full(n_objects, reason, dtype=object)
+        nothing = Answers(np.zeros((len(self.networks), 0, len(self.checkpoint.classes))))
+        return self._with_optional(self._described(light_curves, status, reasons), np.zeros(0, dtype=np.int64), nothing)
+
+    def _with_optional(self, table: pd.DataFrame, accepted: npt.NDArray[np.int64], answers: Answers) -> pd.DataFrame:
+        if self.threshold is not None:
+            called = np.where(table["P_Ia"] >= self.threshold, "Ia", "nonIa")
+            table["CALLED"] = np.where(table["STATUS"] == "classified", called, "").astype(str)
+        if self.settings.members:
+            for place, name in enumerate(probability_columns(self.checkpoint.classes)):
+                for member, values in enumerate(answers.members[..., place]):
+                    table[f"{name}_{member}"] = np.nan
+                    table.loc[accepted, f"{name}_{member}"] = values
+        return table
+
+    def _reasons(self, resampled: Resampled, probabilities: FloatArray, novelty: FloatArray) -> npt.NDArray[np.object_]:
+        is_novel = (novelty > self.checkpoint.novelty_threshold) & self.settings.abstain_novel
+        return reasons_to_abstain(
+            resampled,
+            min_steps=self.settings.min_steps,
+            constant_above=self.settings.constant_above,
+            is_novel=is_novel & (nights_after_brightest(resampled) >= self.settings.nights_after),
+            undecided=self.undecided,
+            p_ia=probabilities[:, self.checkpoint.classes.index("Ia")],
+        )
 
     def _answers(self, resampled: Resampled, progress: Callable[[int], None]) -> Answers:
         n_classes = len(self.checkpoint.classes)
         if not len(resampled):
-            return Answers(np.zeros((0, n_classes)), np.zeros((0, n_classes)))
+            return Answers(np.zeros((len(self.networks), 0, n_classes)))
         preparation = Preparation(self.checkpoint.experiment.resampler, self.checkpoint.normaliser)
         logits = ensemble_logits(self.networks, resampled, preparation, self.device, progress).astype(np.float64)
         probabilities = ensemble_probabilities(logits, self.checkpoint.temperature)
-        mean = probabilities.mean(axis=0)
-        members = probabilities.reshape(len(self.networks), -1, *mean.shape).mean(axis=1)
-        spread = members.std(axis=0) if len(members) > 1 else np.full_like(mean, np.nan)
-        return Answers(mean, spread)
+        return Answers(probabilities.reshape(len(self.networks), -1, len(resampled), n_classes).mean(axis=1))
 
     def _novelty(self, resampled: Resampled) -> FloatArray:
         """(n_objects,) NOVELTY; NaN where the model carries no score."""
         score = self.checkpoint.novelty
         return np.full(len(resampled), np.nan) if score is None else score(resampled)
+
+
+def choose_threshold(checkpoint: Checkpoint, word: float | str | None) -> float | None:
+    """Return a threshold on P(Ia) by name or number, None for none."""
+    return None if word is None else stored_threshold(checkpoint, word)
+
+
+def stored_threshold(checkpoint: Checkpoint, word: float | str) -> float:
+    """Return a threshold on P(Ia) by the name under which the model has it, or by its number.
+
+    Raises:
+        SettingsError: if it is neither.
+    """
+    if word in checkpoint.thresholds:
+        return checkpoint.thresholds[str(word)]
+    try:
+        value = float(word)
+    except ValueError:
+        value = np.nan
+    if not 0 <= value <= 1:
+        names = ", ".join(f"{name} ({value:.3g})" for name, value in checkpoint.thresholds.items())
+        raise SettingsError(f"{checkpoint.name} has no threshold {word!r}; expected {names}, or a number from 0 to 1")
+    return value
+
+
+def check_finite(members: FloatArray) -> None:
+    """Raise ArithmeticError if a network's answer is no number, as after an overflow."""
+    if not np.isfinite(members).all():
+        raise ArithmeticError("the network's answer is not a finite number")
 
 
 def with_redshift(light_curves: LightCurves, kind: str) -> LightCurves:
@@ -150,13 +320,6 @@ def measurements(resampled: Resampled) -> npt.NDArray[np.int64]:
     """(n_objects) merged measurements that the model used."""
     counts = np.concatenate([[0], np.cumsum(resampled.observed.sum(axis=1))])
     return np.asarray(counts[resampled.offsets[1:]] - counts[resampled.offsets[:-1]], dtype=np.int64)
-
-
-def spread_rows(values: FloatArray, rows: npt.NDArray[np.int64], n_rows: int) -> FloatArray:
-    """Put rows at their places among n_rows, NaN elsewhere."""
-    spread = np.full((n_rows, values.shape[1]), np.nan)
-    spread[rows] = values
-    return spread
 
 
 def last_mjd(light_curves: LightCurves) -> FloatArray:
