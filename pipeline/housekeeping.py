@@ -62,11 +62,11 @@ def collect_garbage(store: Store, settings: GarbageSettings | None = None, dry_r
 def _forget(store: Store, keep: int, dry_run: bool) -> int:
     """Delete predictions of gone photometry beyond the newest, and return how many."""
     table = store.prediction_table
-    names = ["SNID", "MODEL", "SETTINGS_HASH", "PHOTOMETRY_HASH", "CREATED"]
+    names = ["SNID", "MODEL", "SETTINGS_HASH", "PHOTOMETRY_HASH", "CREATED", "LAST_MJD"]
     rows: pd.DataFrame = table.rows(names).to_pandas()
     present = set(store.photometry_hashes()["PHOTOMETRY_HASH"].to_pylist())
     rows["GONE"] = ~rows["PHOTOMETRY_HASH"].isin(present)
-    newest = rows.sort_values(["GONE", "CREATED", "PHOTOMETRY_HASH"], ascending=[True, False, True])
+    newest = rows.sort_values(["GONE", "CREATED", "LAST_MJD"], ascending=[True, False, False])
     age = newest.groupby(["SNID", "MODEL", "SETTINGS_HASH"]).cumcount()
     old = newest[newest["GONE"] & (age >= keep)]
     if len(old) and not dry_run:

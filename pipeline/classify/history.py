@@ -40,7 +40,7 @@ def history(store: Store, snid: str | None = None, model: str | None = None) -> 
             f"no prediction{asked} in {store.path}; models with predictions: {models}; `snflow classify` makes them"
         )
     is_present = table["PHOTOMETRY_HASH"].isin(set(present["PHOTOMETRY_HASH"].to_pylist()))
-    table.insert(table.columns.get_loc("SETTINGS_HASH") + 1, "PRESENT", is_present)
+    table.insert(list(table.columns).index("SETTINGS_HASH") + 1, "PRESENT", is_present)
     return table
 
 
@@ -61,7 +61,7 @@ def merged(store: Store, models: Sequence[str] | None = None) -> pd.DataFrame:
         ValueError: if a model has no prediction here.
     """
     present = store.photometry_hashes().to_pandas()
-    view = present[["SNID"]]
+    view: pd.DataFrame = present[["SNID"]]
     asked = models if models is not None else store.prediction_table.models()
     for table in (history(store, model=model) for model in asked):
         table = table[table["PRESENT"]]

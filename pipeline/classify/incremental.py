@@ -253,7 +253,8 @@ def _whole(
 
 def _left_out(absent: pa.Table, key: PredictionKey, classes: tuple[str, ...], reason: str) -> pd.DataFrame:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    table = absent.to_pandas().assign(STATUS="rejected", REASON=reason, MODEL=key.model, CREATED=now, N_EPOCHS=0)
+    table: pd.DataFrame = absent.to_pandas()
+    table = table.assign(STATUS="rejected", REASON=reason, MODEL=key.model, CREATED=now, N_EPOCHS=0)
     numbers = [name for name in prediction_columns(classes) if name not in table.columns]
     table[numbers] = np.nan
     return table

@@ -227,7 +227,7 @@ KILL = """
             write(*args, **kwargs)
             die()
         room.write_deltalake = dying
-        classify_store(Store.open(folder / str(step)), model, ClassifySettings(), Renewal(objects_per_commit=5))
+        classify_store(Store.open(folder / str(step)), model, ClassifySettings(), Renewal(objects_per_commit=10))
 
     for step in range(steps):
         child = os.fork()
@@ -247,17 +247,18 @@ def python(script: str, *words: object) -> subprocess.Popen[str]:
 def test_killed_around_any_commit_and_repeated_the_predictions_are_as_if_never_killed(
     store: Store, model: Path, light_curves: LightCurves, tmp_path: Path
 ) -> None:
-    classify_store(store, model, SETTINGS, SMALL)
-    for step in range(11):
+    chunks = Renewal(objects_per_commit=10)
+    classify_store(store, model, SETTINGS, chunks)
+    for step in range(7):
         stored(tmp_path / "killed" / str(step), light_curves)
-    with python(KILL, tmp_path / "killed", model, 11) as process:
+    with python(KILL, tmp_path / "killed", model, 7) as process:
         told = process.communicate()[0].split()
     killed = [int(step) for step, end in zip(told[::2], told[1::2], strict=True) if int(end) == signal.SIGKILL]
-    assert killed == list(range(10))
+    assert killed == list(range(6))
     for step in killed:
         again = Store.open(tmp_path / "killed" / str(step))
-        committed = 5 * ((step + 1) // 2)
-        assert classify_store(again, model, SETTINGS, SMALL).n_new == max(23 - committed, 0)
+        committed = 10 * ((step + 1) // 2)
+        assert classify_store(again, model, SETTINGS, chunks).n_new == max(23 - committed, 0)
         pd.testing.assert_frame_equal(rows(again), rows(store))
 
 
@@ -273,7 +274,7 @@ CLASSIFY = """
     store, model = Store.open(Path(sys.argv[1])), Path(sys.argv[2])
     while len(sys.argv) > 3 and not Path(sys.argv[3]).exists():
         time.sleep(0.001)
-    print(classify_store(store, model, ClassifySettings(), Renewal(objects_per_commit=1)).n_new)
+    print(classify_store(store, model, ClassifySettings(), Renewal(objects_per_commit=4)).n_new)
 """
 
 
@@ -281,14 +282,14 @@ def test_killed_from_outside_and_repeated_the_predictions_are_as_if_never_killed
     store: Store, model: Path, light_curves: LightCurves, tmp_path: Path
 ) -> None:
     whole = stored(tmp_path / "whole", light_curves)
-    classify_store(whole, model, SETTINGS, Renewal(objects_per_commit=1))
+    classify_store(whole, model, SETTINGS, Renewal(objects_per_commit=4))
     with python(CLASSIFY, store.path, model) as process:
         while process.poll() is None and store.prediction_table.version() < 3:
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
     left = len(store.predictions())
-    assert 3 <= left < 23
-    assert classify_store(store, model, SETTINGS, Renewal(objects_per_commit=1)).n_new == 23 - left
+    assert 8 <= left < 23
+    assert classify_store(store, model, SETTINGS, Renewal(objects_per_commit=4)).n_new == 23 - left
     pd.testing.assert_frame_equal(rows(store), rows(whole))
 
 
