@@ -11,6 +11,7 @@ from flows.artifacts import publish
 from flows.progress import progress
 from flows.tasks import reading_or_writing
 from pipeline.classify.catalogue import classify_catalogue
+from pipeline.classify.incremental import Renewal
 from pipeline.classify.predict import ClassifySettings
 
 __all__ = ["classify", "classify_step"]
@@ -23,6 +24,7 @@ def classify_step(
     settings: ClassifySettings,
     command: str = "",
     nights: Path | None = None,
+    renewal: Renewal | None = None,
 ) -> dict[str, Any]:
     """Classify with a progress bar over the objects."""
     with progress("Classifying") as report:
@@ -30,7 +32,7 @@ def classify_step(
         def show(done: int, total: int) -> None:
             report(done, total, "light curves")
 
-        return classify_catalogue(source, model, outputs, settings, show, command, nights)
+        return classify_catalogue(source, model, outputs, settings, show, command, nights, renewal)
 
 
 classify_task = reading_or_writing(classify_step, "classify and write")
@@ -44,9 +46,10 @@ def classify(
     settings: ClassifySettings,
     command: str = "",
     nights: Path | None = None,
+    renewal: Renewal | None = None,
 ) -> dict[str, Any]:
     """Classify every object; as many rows as objects, each with a status and a reason."""
-    summary = classify_task(source, model, outputs, settings, command, nights)
+    summary = classify_task(source, model, outputs, settings, command, nights, renewal)
     text = f"Predictions: {', '.join(f'`{path}`' for path in outputs)}"
     publish("snflow-classify", f"Classified {summary['n_objects']} objects of {source}", summary, text)
     return summary

@@ -9,6 +9,7 @@ import typer
 
 from flows.cli_classify import classify
 from flows.cli_quarantine import quarantine_app
+from flows.cli_store import gc, history
 from flows.console import (
     pairs_of,
     pointing_at_quarantine,
@@ -39,6 +40,8 @@ app = typer.Typer(
 
 app.add_typer(quarantine_app)
 app.command()(classify)
+app.command()(history)
+app.command()(gc)
 
 EXPERIMENTS: Final = Path(__file__).parent / "experiments"
 DEMO_OBJECTS: Final = 2000

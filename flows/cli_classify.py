@@ -58,6 +58,18 @@ def classify(
         Literal["auto", "cpu", "cuda"],
         typer.Option("--device", help="Where networks run; auto: a GPU if there is one."),
     ] = "auto",
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all/--only-changed",
+            help="Of a catalogue, classify all objects again, or only those whose present photometry has no prediction "
+            "by this model with these settings.",
+        ),
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="MJD|DATE", help="Only objects with a measurement later than this, such as 2026-11-23."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
     """Write one prediction for every object, with a status and a reason; data that do not fit the model are refused.
@@ -65,11 +77,14 @@ def classify(
     An object is classified; or it abstained (too few epochs, no change, unlike a supernova, undecided), was rejected
     (by a cut of the model) or failed (by an error, which the log tells): REASON says why.
 
+    A catalogue keeps its predictions: the same again does no work, and after a crash it goes on where it stopped.
+
     Example: `snflow classify catalogue --model runs/spcc/model --out predictions.parquet --out predictions.csv
     --threshold purity95 --at-epochs nights.parquet`
     """
     with explained():
         from flows.classify import classify as classify_flow
+        from pipeline.classify.incremental import Renewal
         from pipeline.classify.predict import ClassifySettings
         from pipeline.settings import load_settings
 
@@ -85,7 +100,8 @@ def classify(
             "ignore_bands": tuple(ignore_band or ()),
         }
         settings = load_settings(ClassifySettings, values, "command line")
-        summary = classify_flow(source, model, out, settings, typed_command(), at_epochs)
+        renewal = load_settings(Renewal, {"everything": everything, "since": since}, "command line")
+        summary = classify_flow(source, model, out, settings, typed_command(), at_epochs, renewal)
         told = summary if as_json else {name: value for name, value in summary.items() if name != "ingest"}
         show(f"Wrote {', '.join(map(str, [*out, *([at_epochs] if at_epochs else [])]))}", told, as_json)
 

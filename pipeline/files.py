@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pandas as pd
 
-__all__ = ["replace_folder", "write_atomically", "write_parquet"]
+__all__ = ["check_writable", "replace_folder", "write_atomically", "write_parquet"]
+
+
+def check_writable(path: Path) -> None:
+    """Raise ValueError if a file cannot be written here; makes its folder where there is none."""
+    if path.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder; expected the name of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent, buffering=0) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror}; choose another folder, or make room in it") from None
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -33,6 +33,7 @@ from pipeline.ingest.readers import ReadOptions
 from pipeline.ingest.reading import ChunkReader, read_chunks
 from pipeline.ingest.settings import IngestSettings, IngestSummary, TooManyBadFilesError
 from pipeline.ingest.sources import Chosen, NoLightCurvesError, Source, SourceError, open_sources
+from pipeline.predictions import PredictionTable
 from pipeline.schema import LIGHT_CURVE_SCHEMA, QUARANTINE_SCHEMA, TRUTH_SCHEMA, LightCurves, Truth
 
 __all__ = [
@@ -61,8 +62,8 @@ class StoreError(ValueError):
 class Store:
     """A catalogue of light curves on disk.
 
-    Tables are Delta Lake tables below `path`: light_curves, truth, quarantine. Rows come back in order of SNID (as
-    strings), whatever the order in which they were written.
+    Tables are Delta Lake tables below `path`: light_curves, truth, quarantine, predictions. Rows come back in order of
+    SNID (as strings), whatever the order in which they were written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,6 +125,54 @@ class Store:
         light_curves = LightCurves.from_arrow(self._read("light_curves", version=version, snids=snids))
         pa.default_memory_pool().release_unused()  # several times what was read; it would stay for the whole training
         return light_curves if snids is None else light_curves.select(snids)
+
+    def stream(self, snids: Collection[str], size: int, version: int | None = None) -> Iterator[LightCurves]:
+        """Read light curves `size` objects at a time, in one pass, in the order in which they are stored.
+
+        Args:
+            snids: which objects; those that are not here are left out.
+            size: objects in each but the last.
+            version: an earlier version of the table; None for the latest.
+        """
+        wanted, pending = frozenset(snids), LIGHT_CURVE_SCHEMA.empty_table()
+        source = self._table("light_curves", version).to_pyarrow_dataset()
+        bounded = {"batch_size": size, "batch_readahead": 1, "fragment_readahead": 1}
+        for batch in source.to_batches(columns=LIGHT_CURVE_SCHEMA.names, **bounded):
+            chosen = batch.filter(pa.array([snid in wanted for snid in batch["SNID"].to_pylist()], pa.bool_()))
+            found = pa.Table.from_batches([chosen]).select(LIGHT_CURVE_SCHEMA.names).cast(LIGHT_CURVE_SCHEMA)
+            pending = pa.concat_tables([pending, found])
+            while len(pending) >= size:
+                yield LightCurves.from_arrow(pending[:size].combine_chunks())
+                pending = pending[size:].combine_chunks()
+        if len(pending):
+            yield LightCurves.from_arrow(pending)
+
+    def photometry_hashes(self, version: int | None = None) -> pa.Table:
+        """Return SNID and PHOTOMETRY_HASH of all objects, in order of SNID; reads no photometry."""
+        return self._read("light_curves", ["SNID", "PHOTOMETRY_HASH"], version)
+
+    @property
+    def prediction_table(self) -> PredictionTable:
+        """The table of predictions; empty until a catalogue is classified from its store."""
+        return PredictionTable(self.path / "predictions")
+
+    def predictions(
+        self, model: str | None = None, snids: Sequence[str] | None = None, version: int | None = None
+    ) -> pd.DataFrame:
+        """Read every prediction that was kept, of present and of earlier photometry.
+
+        Args:
+            model: of this model alone: `name@digest`, or `name` for all that were trained under that name.
+            snids: of these objects alone.
+            version: an earlier version of the table of predictions; None for the latest.
+
+        Returns:
+            One row a prediction, in order of SNID, CREATED, LAST_MJD and MODEL: SNID, MODEL, SETTINGS (JSON of what was
+            not the default), SETTINGS_HASH, PHOTOMETRY_HASH, STATUS, REASON, P_<class> and P_<class>_STD of every class
+            of any model (NaN where a model has no such class), NOVELTY, N_EPOCHS, LAST_MJD [d], CREATED (UTC). Which
+            rows are of the present photometry, `photometry_hashes` tells.
+        """
+        return self.prediction_table.read(model, snids, version)
 
     def snids(self) -> list[str]:
         """List the objects, in order."""

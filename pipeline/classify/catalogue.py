@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.classify.contract import at_zeropoint, check_contract, ignore_bands, rename_bands
+from pipeline.classify.contract import at_zeropoint, ignore_bands, rename_bands
+from pipeline.classify.incremental import Renewal, classify_store
 from pipeline.classify.nights import classify_nights
 from pipeline.classify.outputs import check_suffix, read_predictions, write_predictions, write_several
-from pipeline.classify.predict import Classifier, ClassifySettings, Progress, with_redshift
+from pipeline.classify.predict import Classifier, ClassifySettings, Progress
+from pipeline.files import check_writable
 from pipeline.ingest.settings import IngestSettings, TooManyBadFilesError
 from pipeline.provenance import write_record
 from pipeline.schema import LightCurves, Predictions
@@ -65,8 +67,11 @@ def classify_catalogue(
     progress: Progress | None = None,
     command: str = "",
     nights: Path | None = None,
+    renewal: Renewal | None = None,
 ) -> dict[str, Any]:
     """Classify every object of a store, folder, archive or file, and write the predictions.
+
+    Of a store, only what has changed is classified; its table of predictions keeps the rest.
 
     Args:
         source: a store, or what `ingest` reads.
@@ -75,30 +80,34 @@ def classify_catalogue(
         settings: how to classify; also which bands to rename or leave out.
         progress: called with how many objects are done, and how many there are.
         command: what was typed, for the record.
-        nights: a further file, of the probabilities after each night (`classify_nights`).
+        nights: a further file, of the probabilities after each night (`classify_nights`), always of all objects.
+        renewal: which objects of a store are classified.
 
     Returns:
-        Counts by status, notes on differences from the training data, and the time taken.
+        Counts by status, how many were classified now (`n_new`), notes on differences of these from the training data,
+        and the time taken.
 
     Raises:
         ContractError: if the model does not accept the data; nothing is written then.
+        ValueError: before any work, if an output cannot be written.
     """
     files = [*outputs, *([nights] if nights else [])]
     for path in files:
         check_suffix(path)
+        check_writable(path)
     started = time.perf_counter()
-    classifier = Classifier.load(model, settings)
     with _ingested(source) as (store, ingested):
-        light_curves = at_zeropoint(choose_bands(store.light_curves(), settings), settings.zeropoint)
         scopes = store.quarantine()["SCOPE"].value_counts()
-    notes = check_contract(with_redshift(light_curves, settings.redshift), classifier.checkpoint, settings.redshift)
-    predictions = classifier.predict(light_curves, progress)
-    tables = dict.fromkeys(outputs, predictions.table)
-    if nights is not None:
-        tables[nights] = classify_nights(classifier, light_curves, progress)
+        renewed = classify_store(store, model, settings, renewal, progress)
+        predictions, notes = renewed.predictions, renewed.notes
+        tables = dict.fromkeys(outputs, predictions.table)
+        if nights is not None:
+            light_curves = at_zeropoint(choose_bands(store.light_curves(), settings), settings.zeropoint)
+            tables[nights] = classify_nights(Classifier.load(model, settings), light_curves, progress)
     write_several(tables)
     seconds = time.perf_counter() - started
     summary = summarise(predictions, notes, int(scopes.get("file", 0)), seconds)
+    summary |= {"n_new": renewed.n_new, "n_left_out": renewed.n_left_out}
     summary["n_quarantined_objects"] = int(scopes.get("object", 0))
     summary |= {"ingest": ingested} if ingested else {}
     configuration = {
@@ -106,6 +115,7 @@ def classify_catalogue(
         "model": str(model.absolute()),
         "outputs": [str(path.absolute()) for path in files],
         "settings": settings.model_dump(),
+        "renewal": (renewal or Renewal()).model_dump(),
     }
     write_record(outputs[0].parent, "classify", configuration, summary, command)
     return summary

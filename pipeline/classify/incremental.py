@@ -1,0 +1,260 @@
+"""Classifying a store: its table of predictions grows by what has changed, chunk by chunk.
+
+Nothing here reads photometry or imports torch until an object is to be classified.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, field_validator
+
+from pipeline.predictions import PredictionKey
+from pipeline.schema import LightCurves, Predictions, is_optional, prediction_columns
+from pipeline.settings import FrozenConfig
+from pipeline.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.classify.predict import Classifier, ClassifySettings
+
+__all__ = ["Renewal", "Renewed", "classify_store", "prediction_key"]
+
+SAME_ANSWERS: Final = frozenset({"device", "chunk_objects", "max_failed"})
+"""Settings that change no answer."""
+MJD_0: Final = datetime(1858, 11, 17, tzinfo=UTC)
+
+
+class Renewal(FrozenConfig):
+    """Which objects of a store are classified."""
+
+    everything: bool = False
+    """Also those whose present photometry was classified before with this model and these settings."""
+    since: float | None = None
+    """Only objects with a measurement later than this MJD; a date, such as 2026-11-23, is its midnight in UTC."""
+    objects_per_commit: int = Field(default=5_000, gt=0)
+    """Objects whose predictions are written at a time: what a crash can lose."""
+
+    @field_validator("since", mode="before")
+    @classmethod
+    def _date(cls, value: Any) -> Any:
+        return as_mjd(value) if isinstance(value, str) else value
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """Predictions of a whole store.
+
+    Attributes:
+        predictions: a row for every object, in the store's order.
+        n_new: how many were classified now; the others had been before, or were left out.
+        n_left_out: objects that `--since` left out and that have no prediction of their present photometry; rejected.
+        notes: on differences of the new ones from the training data.
+    """
+
+    predictions: Predictions
+    n_new: int
+    n_left_out: int
+    notes: list[str]
+
+
+def as_mjd(text: str) -> float:
+    """Return a number, or a date or time (ISO 8601; UTC unless it says otherwise), as MJD [d].
+
+    >>> as_mjd("2000-01-01"), as_mjd("56000.5")
+    (51544.0, 56000.5)
+    """
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"expected an MJD or a date such as 2026-11-23, came {text!r}") from None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - MJD_0).total_seconds() / 86_400
+
+
+def prediction_key(model: Path, settings: ClassifySettings) -> PredictionKey:
+    """Tell under which key the predictions of a model folder are kept.
+
+    The digest is of model.json, which has the checksums of all weights beside calibration and thresholds, and of the
+    settings that are not the default: a model with a new calibration is another one, a new device is not.
+
+    Raises:
+        CheckpointError: if there is no model.
+    """
+    try:
+        content = (model / "model.json").read_bytes()
+        name = json.loads(content)["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        from pipeline.train.checkpoint import Checkpoint
+
+        checkpoint = Checkpoint.load(model)  # says what is wrong with it
+        content, name = (model / "model.json").read_bytes(), checkpoint.name
+    chosen = settings.model_dump(mode="json", exclude_defaults=True, exclude=set(SAME_ANSWERS))
+    words = json.dumps(chosen, sort_keys=True)
+    return PredictionKey(name, words, hashlib.sha256(words.encode() + content).hexdigest()[:16])
+
+
+def classify_store(
+    store: Store,
+    model: Path,
+    settings: ClassifySettings,
+    renewal: Renewal | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Renewed:
+    """Classify what has no prediction yet, keep it in the store, and return the predictions of all objects.
+
+    Each chunk is one atomic commit: after `kill -9` the same call goes on where it stopped. Two calls at once both
+    finish, and no row is written twice. With `renewal.everything`, new rows take the place of the present ones.
+
+    Raises:
+        ContractError: if the model does not accept the data; nothing is written then.
+        PredictionsError: if the store cannot be written.
+    """
+    renewal = renewal or Renewal()
+    key, version = prediction_key(model, settings), store.version()
+    present = store.photometry_hashes(version)
+    table = store.prediction_table
+    known = table.known(key)
+    asked = present
+    if not renewal.everything:
+        asked = asked.filter(pc.invert(pc.is_in(asked["PHOTOMETRY_HASH"], known.combine_chunks())))
+    snids: list[str] = asked["SNID"].to_pylist()
+    if snids and renewal.since is not None:
+        snids = _measured_since(store, snids, renewal, version)
+    notes: list[str] = []
+    if snids:
+        from pipeline.classify.predict import Classifier
+
+        classifier = Classifier.load(model, settings)
+        chunks = _Chunks(store, snids, settings, renewal.objects_per_commit, version)
+        notes = chunks.check(classifier, is_whole=len(snids) == len(present))
+        for done, light_curves in chunks:
+            predictions = classifier.predict(light_curves, _shifted(progress, done, len(snids)))
+            table.add(predictions, key, renewal.everything)
+    predictions, n_left_out = _whole(store, key, present, renewal, model)
+    return Renewed(predictions, len(snids), n_left_out, notes)
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """The light curves that are to be classified, a bounded number at a time, each time read anew.
+
+    Attributes:
+        bands: those seen so far, before any was renamed.
+    """
+
+    store: Store
+    snids: list[str]
+    settings: ClassifySettings
+    size: int
+    version: int
+    bands: set[str] = field(default_factory=set)
+
+    def __iter__(self) -> Iterator[tuple[int, LightCurves]]:
+        """Yield how many came before, and light curves in the model's bands and zeropoint."""
+        from pipeline.classify.catalogue import choose_bands
+        from pipeline.classify.contract import at_zeropoint
+
+        done = 0
+        for light_curves in self.store.stream(self.snids, self.size, self.version):
+            self.bands.update(light_curves.bands)
+            here = {old: new for old, new in self.settings.band_map.items() if old in light_curves.bands}
+            renamed = choose_bands(light_curves, self.settings.model_copy(update={"band_map": here}))
+            yield done, at_zeropoint(renamed, self.settings.zeropoint)
+            done += len(light_curves)
+
+    def check(self, classifier: Classifier, is_whole: bool) -> list[str]:
+        """Hold all of them against the contract before any is classified.
+
+        Args:
+            classifier: whose contract.
+            is_whole: whether these are all objects of the store, so that a band to rename must be among them.
+
+        Returns:
+            Notes on what is accepted but differs from the training data; of more than one chunk, how many objects are
+            in the chunks that a note is of.
+
+        Raises:
+            ContractError: with the mismatches of all chunks, each once.
+            ValueError: if a band to rename is nowhere.
+        """
+        from pipeline.classify.contract import ContractError, check_contract
+        from pipeline.classify.predict import with_redshift
+
+        mismatches: dict[str, None] = {}
+        notes: dict[str, int] = {}
+        for _, light_curves in self:
+            try:
+                read = with_redshift(light_curves, self.settings.redshift)
+                found = check_contract(read, classifier.checkpoint, self.settings.redshift)
+            except ContractError as error:
+                mismatches |= dict.fromkeys(error.mismatches)
+            else:
+                for note in found:
+                    notes[note] = notes.get(note, 0) + len(light_curves)
+        absent = set(self.settings.band_map) - self.bands
+        if absent and is_whole:
+            raise ValueError(f"--band-map names {sorted(absent)}, but the data have only {sorted(self.bands)}")
+        if mismatches:
+            raise ContractError(classifier.name, list(mismatches))
+        n_objects = len(self.snids)
+        return [note if n == n_objects else f"of {n:,} of {n_objects:,} objects: {note}" for note, n in notes.items()]
+
+
+def _shifted(
+    progress: Callable[[int, int], None] | None, before: int, n_objects: int
+) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, _: progress(before + done, n_objects)
+
+
+def _measured_since(store: Store, snids: list[str], renewal: Renewal, version: int) -> list[str]:
+    """Choose the objects whose last measurement is later than `renewal.since`."""
+    chosen = []
+    for light_curves in store.stream(snids, renewal.objects_per_commit, version):
+        later = np.flatnonzero(light_curves.epochs["MJD"].to_numpy() > renewal.since)
+        rows = np.unique(np.searchsorted(light_curves.offsets, later, side="right") - 1)
+        chosen += light_curves.objects["SNID"].iloc[rows].tolist()
+    return chosen
+
+
+def _whole(
+    store: Store, key: PredictionKey, present: pa.Table, renewal: Renewal, model: Path
+) -> tuple[Predictions, int]:
+    """Return a row for every object of the store, in its order, and how many of them have no prediction."""
+    hashes = present["PHOTOMETRY_HASH"]
+    table, classes = store.prediction_table.of_photometry(key, hashes)
+    classes = classes or tuple(json.loads((model / "model.json").read_bytes())["classes"])
+    absent = present.filter(pc.invert(pc.is_in(hashes, pa.array(table["PHOTOMETRY_HASH"], pa.string()))))
+    if len(absent) or not len(table):
+        reason = f"left out by --since {renewal.since}, and not classified before"
+        others = _left_out(absent, key, classes, reason)
+        others = others.assign(CALLED="") if "CALLED" in table.columns else others
+        table = pd.concat([table, others], ignore_index=True) if len(table) else others
+    places = pd.Index(table["PHOTOMETRY_HASH"]).get_indexer(pd.Index(hashes.to_pandas()))
+    ordered = table.iloc[places].reset_index(drop=True)
+    first = prediction_columns(classes)
+    further = [name for name in ordered.columns if is_optional(name, classes)]
+    return Predictions(ordered[[*first, *further]], classes), len(absent)
+
+
+def _left_out(absent: pa.Table, key: PredictionKey, classes: tuple[str, ...], reason: str) -> pd.DataFrame:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    table: pd.DataFrame = absent.to_pandas()
+    table = table.assign(STATUS="rejected", REASON=reason, MODEL=key.model, CREATED=now, N_EPOCHS=0)
+    numbers = [name for name in prediction_columns(classes) if name not in table.columns]
+    table[numbers] = np.nan
+    return table
