@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
+from flows.cli_models import ModelOption, add_models, model_folder
 from flows.cli_quarantine import quarantine_app
 from flows.console import (
     pointing_at_quarantine,
@@ -34,8 +35,8 @@ app = typer.Typer(
     help="Classify supernovae from their light curves: survey photometry in, calibrated probabilities, metrics and a "
     "report out. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 data refused by the model's contract.",
 )
-
 app.add_typer(quarantine_app)
+add_models(app)
 
 EXPERIMENTS: Final = Path(__file__).parent / "experiments"
 DEMO_OBJECTS: Final = 2000
@@ -51,7 +52,7 @@ Sources = Annotated[
 StoreOption = Annotated[Path, typer.Option("--store", help="Catalogue: a folder of Delta tables.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for what the verb writes; made if it is not there.")]
 ExperimentOption = Annotated[
-    str, typer.Option("--experiment", help="Name of an experiment (demo, spcc, charnock17), or a .toml file.")
+    str, typer.Option("--experiment", help="Name of an experiment (demo, spcc, spcc-ia, charnock17), or a .toml file.")
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as fit.epochs=10.")
@@ -260,7 +261,7 @@ def train(
 @app.command()
 def classify(
     source: Annotated[Path, typer.Argument(help="A catalogue, or a folder, archive or file of light curves.")],
-    model: Annotated[Path, typer.Option("--model", help="Checkpoint folder, such as runs/spcc/model.")],
+    model: ModelOption,
     out: Annotated[list[Path], typer.Option("--out", help="File to write, .parquet or .csv; may be given twice.")],
     band_map: BandMap = None,
     ignore_band: Annotated[
@@ -283,7 +284,7 @@ def classify(
 
         bands = {"band_map": _pairs(band_map), "ignore_bands": tuple(ignore_band or ())}
         settings = load_settings(ClassifySettings, {"redshift": redshift, "device": device, **bands}, "command line")
-        summary = classify_flow(source, model, out, settings, typed_command())
+        summary = classify_flow(source, model_folder(model), out, settings, typed_command())
         told = summary if as_json else {name: value for name, value in summary.items() if name != "ingest"}
         show(f"Wrote {', '.join(map(str, out))}", told, as_json)
 

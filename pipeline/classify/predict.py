@@ -22,6 +22,7 @@ from pipeline.train.calibration import ensemble_probabilities
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.fit import prepare_photometry
 from pipeline.train.inference import Preparation, choose_device, ensemble_logits
+from pipeline.train.registry import find_model
 
 __all__ = ["Classifier", "ClassifySettings", "Progress", "with_redshift"]
 
@@ -64,9 +65,14 @@ class Classifier:
         self.name = checkpoint.name
 
     @classmethod
-    def load(cls, folder: Path, settings: ClassifySettings | None = None) -> Classifier:
-        """Load a checkpoint folder; raises CheckpointError if it cannot be used."""
-        return cls(Checkpoint.load(folder), settings)
+    def load(cls, model: str | Path, settings: ClassifySettings | None = None) -> Classifier:
+        """Load a checkpoint folder, or a model of the registry by NAME or NAME@VERSION.
+
+        Raises:
+            CheckpointError: if it cannot be used.
+            UnknownModelError: if there is none of that name.
+        """
+        return cls(Checkpoint.load(find_model(model)), settings)
 
     def classify(self, light_curves: LightCurves, progress: Progress | None = None) -> Predictions:
         """Classify every object.
