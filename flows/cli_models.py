@@ -153,8 +153,8 @@ def verify(
                 show(f"{one.model}: {'the same' if one.is_same else 'DIFFERENT'}", told, as_json)
         if not found:
             say("no model to verify: snflow models promote NAME RUN adds one")
-        if not all(one.is_same for one in found):
-            raise typer.Exit(1)
+    if not all(one.is_same for one in found):
+        raise typer.Exit(1)
 
 
 def export(
