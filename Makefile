@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-slow test-all lint bench clean
+.PHONY: help install demo test test-slow test-all test-oldest lint bench clean
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -32,6 +32,14 @@ test-slow: install  ## the tests that take minutes: whole commands, killed and r
 	$(BIN)/python -m pytest -m slow
 
 test-all: test test-slow  ## every test
+
+OLDEST := .venv-oldest
+test-oldest: install  ## whether models give their stored answers on the oldest declared versions (downloads gigabytes)
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/oldest.txt --editable .
+	$(BIN)/python -m tests.oldest $(OLDEST)/small-model
+	$(OLDEST)/bin/snflow models verify $(OLDEST)/small-model
+	$(OLDEST)/bin/snflow models verify
 
 bench: install  ## reading, preparing, training, classifying and evaluating speed, beside the machine's own
 	$(BIN)/python -m tests.benchmarks

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from flows.cli_classify import classify
+from flows.cli_models import add_models
 from flows.cli_quarantine import quarantine_app
 from flows.cli_store import gc, history
 from flows.console import (
@@ -37,11 +38,11 @@ app = typer.Typer(
     help="Classify supernovae from their light curves: survey photometry in, calibrated probabilities, metrics and a "
     "report out. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 data refused by the model's contract.",
 )
-
 app.add_typer(quarantine_app)
 app.command()(classify)
 app.command()(history)
 app.command()(gc)
+add_models(app)
 
 EXPERIMENTS: Final = Path(__file__).parent / "experiments"
 DEMO_OBJECTS: Final = 2000
@@ -57,7 +58,7 @@ Sources = Annotated[
 StoreOption = Annotated[Path, typer.Option("--store", help="Catalogue: a folder of Delta tables.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for what the verb writes; made if it is not there.")]
 ExperimentOption = Annotated[
-    str, typer.Option("--experiment", help="Name of an experiment (demo, spcc, charnock17), or a .toml file.")
+    str, typer.Option("--experiment", help="Name of an experiment (demo, spcc, spcc-ia, charnock17), or a .toml file.")
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as fit.epochs=10.")

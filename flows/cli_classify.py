@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from flows.cli_models import ModelOption, model_folder
 from flows.console import pairs_of, show, typed_command
 from flows.errors import explained
 
@@ -15,7 +16,7 @@ __all__ = ["classify"]
 
 def classify(
     source: Annotated[Path, typer.Argument(help="A catalogue, or a folder, archive or file of light curves.")],
-    model: Annotated[Path, typer.Option("--model", help="Checkpoint folder, such as runs/spcc/model.")],
+    model: ModelOption,
     out: Annotated[
         list[Path],
         typer.Option("--out", help="File to write, .parquet, .csv, .ecsv, .fits or .vot; may be given again."),
@@ -101,7 +102,7 @@ def classify(
         }
         settings = load_settings(ClassifySettings, values, "command line")
         renewal = load_settings(Renewal, {"everything": everything, "since": since}, "command line")
-        summary = classify_flow(source, model, out, settings, typed_command(), at_epochs, renewal)
+        summary = classify_flow(source, model_folder(model), out, settings, typed_command(), at_epochs, renewal)
         told = summary if as_json else {name: value for name, value in summary.items() if name != "ingest"}
         show(f"Wrote {', '.join(map(str, [*out, *([at_epochs] if at_epochs else [])]))}", told, as_json)
 

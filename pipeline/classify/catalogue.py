@@ -122,11 +122,14 @@ def classify_catalogue(
 
 
 def classify_beside(store: Path, run: Path) -> None:
-    """Classify a run's test part in the ways that stand beside the headline: BESIDE."""
+    """Classify a run's test part in the ways that stand beside the headline: BESIDE; nothing where it is empty."""
+    snids = read_split(run).test
+    if not snids:
+        return
     checkpoint = Checkpoint.load(run / "model")
     catalogue = Store.open(store)
     everything = catalogue.light_curves()
-    test = everything.select(read_split(run).test)
+    test = everything.select(snids)
     plain = Classifier(replace(checkpoint, temperature=1.0))
     hidden = Classifier(checkpoint, ClassifySettings(redshift="none"))
     sample = choose_sample(everything, catalogue.truth(), checkpoint.experiment)

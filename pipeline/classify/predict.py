@@ -26,6 +26,7 @@ from pipeline.train.calibration import ensemble_probabilities
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.fit import prepare_photometry
 from pipeline.train.inference import Preparation, choose_device, ensemble_logits
+from pipeline.train.registry import find_model
 
 __all__ = ["Classifier", "ClassifySettings", "Progress", "with_redshift"]
 
@@ -109,9 +110,14 @@ class Classifier:
         self.last: LightCurves | None = None
 
     @classmethod
-    def load(cls, folder: Path | str, settings: ClassifySettings | None = None) -> Classifier:
-        """Load a checkpoint folder; raises CheckpointError if it cannot be used."""
-        return cls(Checkpoint.load(Path(folder)), settings)
+    def load(cls, model: str | Path, settings: ClassifySettings | None = None) -> Classifier:
+        """Load a checkpoint folder, or a model of the registry by NAME or NAME@VERSION.
+
+        Raises:
+            CheckpointError: if it cannot be used.
+            UnknownModelError: if there is none of that name.
+        """
+        return cls(Checkpoint.load(find_model(model)), settings)
 
     def classify(
         self,

@@ -127,7 +127,8 @@ class PerObjectNormaliser(Normaliser):
         wide = scale[:, None, None]
         snr = torch.where(present, batch.flux / torch.where(present, batch.flux_err, 1), 0).asinh()
         since = (batch.days - brightest_day[:, None]) * batch.mask / DAYS_SCALE
-        gaps = torch.diff(batch.days, dim=1, prepend=batch.days[:, :1]) * batch.mask / GAP_SCALE
+        before = torch.cat([batch.days[:, :1], batch.days[:, :-1]], dim=1)
+        gaps = (batch.days - before) * batch.mask / GAP_SCALE
         sequence = torch.cat(
             [batch.flux / wide, batch.flux_err / wide, snr, batch.observed.float(), since[..., None], gaps[..., None]],
             dim=-1,

@@ -21,7 +21,7 @@ class SplitSettings(FrozenConfig):
     """How objects with known class are shared out."""
 
     train: int | float = Field(default=0.5, gt=0)
-    """Training objects, validation included: a whole number, or a share below 1."""
+    """Training objects, validation included: a whole number, or a share; 1.0: all, and none is left for a test."""
     validation: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training objects kept for early stopping, calibration and thresholds."""
     seed: int = 1

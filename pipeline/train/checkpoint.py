@@ -25,6 +25,7 @@ from pipeline.prepare.normalise import Normaliser, build_normaliser
 from pipeline.schema import ZP_INTERNAL
 from pipeline.settings import FrozenConfig
 from pipeline.taxonomy import CLASS_SETS
+from pipeline.train.answers import KnownAnswers
 from pipeline.train.experiment import Experiment
 from pipeline.train.novelty import NoveltyScore
 from pipeline.train.reference import Reference
@@ -35,7 +36,7 @@ FORMAT_VERSION: Final = 2
 READABLE_VERSIONS: Final = (1, 2)
 """A classifier of version 1 has no novelty score and no reference of its training data."""
 
-COMPANIONS: Final[dict[str, Any]] = {"novelty": NoveltyScore, "reference": Reference}
+COMPANIONS: Final[dict[str, Any]] = {"novelty": NoveltyScore, "reference": Reference, "answers": KnownAnswers}
 """What stands beside the weights: each has a part of model.json and a file of its own, <name>.safetensors."""
 
 Card = dict[str, Any]
@@ -76,6 +77,7 @@ class Checkpoint:
         card: provenance and metrics, as JSON holds them.
         novelty: says how little a light curve resembles a supernova; None in a classifier of format version 1.
         reference: what the training objects were like; None likewise.
+        answers: made-up light curves and what it said of them; None in one that was made before there were any.
     """
 
     experiment: Experiment
@@ -87,6 +89,7 @@ class Checkpoint:
     card: Card
     novelty: NoveltyScore | None = None
     reference: Reference | None = None
+    answers: KnownAnswers | None = None
 
     @property
     def novelty_threshold(self) -> float:
@@ -213,9 +216,23 @@ def card_text(checkpoint: Checkpoint) -> str:
         "",
         "## Provenance",
         "",
-        *(f"- {key}: {value}" for key, value in checkpoint.card.items()),
+        *_nested(checkpoint.card),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _nested(values: Mapping[str, Any], indent: str = "") -> list[str]:
+    """List items with their values, those of a mapping of mappings below them."""
+    lines = []
+    for key, value in values.items():
+        is_deep = isinstance(value, Mapping) and any(isinstance(inner, Mapping) for inner in value.values())
+        if is_deep:
+            lines += [f"{indent}- {key}:", *_nested(value, indent + "  ")]
+        elif isinstance(value, Mapping):
+            lines.append(f"{indent}- {key}: " + ", ".join(f"{name} {inner}" for name, inner in value.items()))
+        else:
+            lines.append(f"{indent}- {key}: {value}")
+    return lines
 
 
 def _member(tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:

@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.prepare.extinction import correct_extinction
 from pipeline.prepare.normalise import build_normaliser
-from pipeline.prepare.resample import Resampled, group_epochs
+from pipeline.prepare.resample import Resampled
 from pipeline.prepare.selection import select
 from pipeline.prepare.split import Split, split_objects
 from pipeline.provenance import versions
@@ -26,11 +25,12 @@ from pipeline.train.calibration import choose_thresholds, ensemble_probabilities
 from pipeline.train.checkpoint import Accepts, Checkpoint
 from pipeline.train.ensemble import train_ensemble
 from pipeline.train.experiment import Experiment
-from pipeline.train.inference import Preparation, choose_device, ensemble_logits
+from pipeline.train.inference import Preparation, choose_device, ensemble_logits, prepare_photometry
 from pipeline.train.member import LabelledObjects, Row, TrainingData, threads
 from pipeline.train.novelty import fit_novelty
 from pipeline.train.reference import make_reference
 from pipeline.train.state import TrainingState
+from pipeline.train.verify import with_answers
 
 __all__ = ["Sample", "TrainingResult", "choose_sample", "prepare_photometry", "train_classifier"]
 
@@ -140,12 +140,6 @@ def choose_sample(light_curves: LightCurves, truth: Truth, experiment: Experimen
     )
 
 
-def prepare_photometry(light_curves: LightCurves, experiment: Experiment) -> Resampled:
-    """Correct extinction if asked, and group epochs into steps."""
-    corrected = correct_extinction(light_curves) if experiment.deredden else light_curves
-    return group_epochs(corrected, experiment.bands, experiment.resampler.gap_days)
-
-
 def training_data(sample: Sample, experiment: Experiment) -> TrainingData:
     """Resample the training and validation parts, and fit the normaliser on the former."""
     (train, train_labels), (valid, valid_labels) = sample.part(sample.split.train), sample.part(sample.split.validation)
@@ -218,7 +212,7 @@ def calibrated_checkpoint(
         novelty = fit_novelty(
             train, validation, partial(prepare_photometry, experiment=experiment), experiment.fit.seed
         )
-    return replace(
+    calibrated = replace(
         checkpoint,
         temperature=temperature,
         thresholds=choose_thresholds(p_ia, valid.labels == 0),
@@ -227,6 +221,8 @@ def calibrated_checkpoint(
             train, train_labels, experiment.bands, CLASS_SETS[experiment.classes], experiment.fit.seed
         ),
     )
+    with threads(experiment.fit.threads):
+        return with_answers(calibrated)
 
 
 def acceptance(sample: Sample, train: Resampled, experiment: Experiment) -> Accepts:

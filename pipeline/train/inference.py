@@ -11,10 +11,13 @@ import torch
 
 from models import LightCurveClassifier
 from pipeline.prepare.batches import equal_length_batches
+from pipeline.prepare.extinction import correct_extinction
 from pipeline.prepare.normalise import Normaliser
-from pipeline.prepare.resample import Resampled, ResamplerConfig, completions
+from pipeline.prepare.resample import Resampled, ResamplerConfig, completions, group_epochs
+from pipeline.schema import LightCurves
+from pipeline.train.experiment import Experiment
 
-__all__ = ["Preparation", "choose_device", "ensemble_logits"]
+__all__ = ["Preparation", "choose_device", "ensemble_logits", "prepare_photometry"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,12 @@ class Preparation:
 
     resampler: ResamplerConfig
     normaliser: Normaliser
+
+
+def prepare_photometry(light_curves: LightCurves, experiment: Experiment) -> Resampled:
+    """Correct extinction if asked, and group epochs into steps."""
+    corrected = correct_extinction(light_curves) if experiment.deredden else light_curves
+    return group_epochs(corrected, experiment.bands, experiment.resampler.gap_days)
 
 
 def ensemble_logits(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
+import time
+import warnings
 from pathlib import Path
 
 import torch
 
-from models import LightCurveBatch, build_model
+from models import LightCurveBatch, LightCurveClassifier, build_model
 from models.recurrent import RecurrentConfig
-from pipeline.classify.predict import Classifier
+from pipeline.classify.catalogue import classify_catalogue
+from pipeline.classify.predict import Classifier, ClassifySettings
 from pipeline.prepare.resample import group_epochs
 from pipeline.schema import LightCurves
 from pipeline.store import Store, ingest
@@ -20,22 +25,32 @@ BANDS = ("g", "r", "i", "z")
 SPCC = {"hidden_sizes": [96, 96]}
 """The network of the spcc experiment."""
 
+N_FEATURES, N_CONTEXT, BATCH, STEPS, REPEATS = 18, 5, 256, 35, 8
+NETWORKS = {
+    "lstm 2 × 32, both ways": RecurrentConfig(hidden_sizes=(32, 32), embedding_size=0, head_size=0, pooling="mean"),
+    "spcc 2 × 96, one member": RecurrentConfig(hidden_sizes=(96, 96)),
+}
+
 
 def run(data: Path | None, scratch: Path) -> list[Row]:
     """Measure on the SPCC where it is present, else on the simulated survey; one thread."""
     torch.set_num_threads(1)
     store = Store.create(scratch / "store")
-    ingest([survey(data, scratch)], store)
+    source = survey(data, scratch)
+    ingest([source], store)
     light_curves = store.light_curves()
     n = len(light_curves)
     rows = [
         Row("matrix multiply, 1024 × 1024 float32", matrix_multiply_rate(), "GFLOP/s", "one thread"),
         Row("store to LightCurves", rate(n, store.light_curves), "light curves/s", "one process"),
         Row("grouping, nightly", rate(n, lambda: group_epochs(light_curves, BANDS, 0.5)), "light curves/s"),
-        Row("network alone, lstm 2 × 32, both ways", network_rate(), "light curves/s", "batches of 256, 35 steps"),
     ]
+    peak = rows[0].value
+    for name, config in NETWORKS.items():
+        rows += network_rows(name, config, peak)
     for name, model in (("default 2 × 64", {}), ("spcc 2 × 96", SPCC)):
-        rows += [*train_and_classify(light_curves, store, name, model, scratch / name.replace(" ", ""))]
+        rows += train_and_classify(light_curves, store, name, model, scratch / name.replace(" ", ""))
+    rows.append(from_files(source, scratch / "spcc2×96" / "model", n, scratch))
     return rows
 
 
@@ -75,15 +90,80 @@ def matrix_multiply_rate() -> float:
     return rate(2 * 1024**3 / 1e9, lambda: first @ second, repeats=10)
 
 
-def network_rate(n: int = 8192, steps: int = 35) -> float:
-    """Light curves/s of a small network in batches of equal length."""
-    config = RecurrentConfig(hidden_sizes=(32, 32), embedding_size=0, head_size=0, pooling="mean")
-    network = build_model(config, 18, 5, 2).eval()
-    batch = LightCurveBatch(torch.rand(256, steps, 18), torch.ones(256, steps, dtype=torch.bool), torch.rand(256, 5))
+def from_files(source: Path, model: Path, n: int, scratch: Path) -> Row:
+    """Classify straight from files: reading, grouping, networks, and writing."""
+    started = time.perf_counter()
+    classify_catalogue(source, model, [scratch / "predictions.parquet"], ClassifySettings())
+    return Row(
+        "classifying from files, spcc 2 × 96",
+        n / (time.perf_counter() - started),
+        "light curves/s",
+        "reading by all cores, the networks by one; once",
+    )
 
-    def forward() -> None:
-        with torch.inference_mode():
-            for _ in range(n // 256):
-                network(batch)
 
-    return rate(n, forward)
+def network_rows(name: str, config: RecurrentConfig, peak: float) -> list[Row]:
+    """Light curves/s of an untrained network alone, in batches of equal length: eager, bfloat16 and ONNX Runtime."""
+    network = build_model(config, N_FEATURES, N_CONTEXT, 2).eval()
+    batch = LightCurveBatch(
+        torch.rand(BATCH, STEPS, N_FEATURES), torch.ones(BATCH, STEPS, dtype=torch.bool), torch.rand(BATCH, N_CONTEXT)
+    )
+    with torch.inference_mode():
+        eager = rate(BATCH * REPEATS, lambda: [network(batch) for _ in range(REPEATS)])
+        with torch.autocast("cpu", torch.bfloat16):
+            half = rate(BATCH * REPEATS, lambda: [network(batch) for _ in range(REPEATS)])
+            difference = float((network(batch).float().softmax(1) - exact(network, batch)).abs().max())
+    work = floating_point_operations(network) / 1e9
+    shape, share = f"batches of {BATCH}, {STEPS} steps", eager * work / peak
+    rows = [
+        Row(f"network alone, {name}", eager, "light curves/s", f"{shape}; {share:.0%} of matrix multiply"),
+        Row(f"network alone, {name}, bfloat16", half, "light curves/s", f"{shape}; P differs by {difference:.0e}"),
+    ]
+    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
+        rows.append(Row(f"network alone, {name}, ONNX Runtime", onnx_rate(network, batch), "light curves/s", shape))
+    return rows
+
+
+def exact(network: LightCurveClassifier, batch: LightCurveBatch) -> torch.Tensor:
+    """Probabilities in float32."""
+    with torch.autocast("cpu", enabled=False):
+        return network(batch).softmax(1)
+
+
+def floating_point_operations(network: LightCurveClassifier) -> float:
+    """Of one light curve: two for each weight it meets, those of embedding and recurrent layers at every step."""
+    each_step = sum(
+        parameter.numel() for name, parameter in network.named_parameters() if name.startswith(("embedding", "layers"))
+    )
+    once = sum(parameter.numel() for parameter in network.parameters()) - each_step
+    return 2.0 * (each_step * STEPS + once)
+
+
+class Tensors(torch.nn.Module):
+    """A network that reads plain tensors, as an exported graph does."""
+
+    def __init__(self, network: LightCurveClassifier) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, sequence: torch.Tensor, mask: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Return probabilities."""
+        return self.network(LightCurveBatch(sequence, mask, context)).softmax(1)
+
+
+def onnx_rate(network: LightCurveClassifier, batch: LightCurveBatch) -> float:
+    """Light curves/s of the same network in ONNX Runtime, one thread."""
+    import onnxruntime
+
+    inputs = {"sequence": batch.sequence, "mask": batch.mask, "context": batch.context}
+    graph = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Tensors(network), tuple(inputs.values()), graph, input_names=list(inputs), opset_version=17, dynamo=False
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph.getvalue(), options)
+    arrays = {name: values.numpy() for name, values in inputs.items()}
+    return rate(BATCH * REPEATS, lambda: [session.run(None, arrays) for _ in range(REPEATS)])

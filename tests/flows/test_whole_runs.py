@@ -139,3 +139,12 @@ def post(url: str) -> list[dict[str, str]]:
     with urllib.request.urlopen(request, timeout=30) as response:
         found: list[dict[str, str]] = json.loads(response.read())
         return found
+
+
+def test_a_run_that_keeps_no_test_part_goes_through(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    everything = ("--set", "split.train=1.0", "--set", "split.validation=0.2")
+    snflow(tmp_path, "demo", "--objects", 120, "--out", run, *QUICK, *everything, "--set", "fit.epochs=2")
+    assert json.loads((run / "train.json").read_text())["summary"]["split"]["test"] == 0
+    assert (run / "report.html").exists()
+    assert len(answers(run)) == 120

@@ -32,6 +32,7 @@ __all__ = [
     "float_column",
     "header_of",
     "stream_long",
+    "text_of",
     "texts_of",
 ]
 
@@ -234,10 +235,10 @@ def texts_of(names: pa.Array) -> npt.NDArray[np.object_]:
     if pa.types.is_string(names.type):
         words: npt.NDArray[np.object_] = pc.utf8_trim_whitespace(names).to_numpy(zero_copy_only=False)
         return words
-    return np.array([_text_of(name) for name in names.to_pylist()], dtype=object)
+    return np.array([text_of(name) for name in names.to_pylist()], dtype=object)
 
 
-def _text_of(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
     """Return a name as text, None for null."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
@@ -287,7 +288,7 @@ def band_names(column: pa.ChunkedArray | pa.Array, name: str) -> pa.DictionaryAr
     values = one_array(column)
     encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     encoded = encoded.cast(pa.dictionary(pa.int32(), encoded.type.value_type))
-    words = [_text_of(value) or "?" for value in encoded.dictionary.to_pylist()]
+    words = [text_of(value) or "?" for value in encoded.dictionary.to_pylist()]
     if name == "passband":
         words = [_PASSBANDS.get(word, word) for word in words]
     indices = encoded.indices

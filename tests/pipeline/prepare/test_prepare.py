@@ -203,3 +203,8 @@ def test_the_best_signal_to_noise_is_that_of_any_measurement_that_counts():
     np.testing.assert_equal(best_snr(light_curves).to_dict(), {"a": 9.0, "none": np.nan, "b": -2.0, "last": np.nan})
     assert best_snr(light_curves, is_green)["a"] == 5
     assert best_snr(make_light_curves({"none": []})).isna().all()
+
+
+def test_all_objects_can_be_learnt_from_and_none_left_for_a_test() -> None:
+    split = split_objects([str(number) for number in range(50)], SplitSettings(train=1.0, validation=0.1))
+    assert split.counts == {"train": 45, "validation": 5, "test": 0}

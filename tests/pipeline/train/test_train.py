@@ -204,6 +204,7 @@ def test_a_checkpoint_is_whole_and_holds_no_pickle(trained: tuple[TrainingResult
     assert loaded.name == result.checkpoint.name
     assert loaded.experiment == result.checkpoint.experiment
     assert sorted(path.name for path in (folder / "model").iterdir()) == [
+        "answers.safetensors",
         "card.json",
         "card.md",
         "model.json",
