@@ -11,7 +11,7 @@ from flows.cli_models import ModelOption, model_folder
 from flows.console import pairs_of, show, typed_command
 from flows.errors import explained
 
-__all__ = ["classify"]
+__all__ = ["classify", "read_bounds"]
 
 
 def classify(
@@ -95,7 +95,7 @@ def classify(
             "members": members,
             "abstain_novel": not keep_novel,
             "threshold": threshold,
-            "abstain_between": _bounds(abstain_between),
+            "abstain_between": read_bounds(abstain_between),
             "zeropoint": zeropoint,
             "band_map": pairs_of(band_map),
             "ignore_bands": tuple(ignore_band or ()),
@@ -107,7 +107,8 @@ def classify(
         show(f"Wrote {', '.join(map(str, [*out, *([at_epochs] if at_epochs else [])]))}", told, as_json)
 
 
-def _bounds(words: str | None) -> tuple[str, str] | None:
+def read_bounds(words: str | None) -> tuple[str, str] | None:
+    """Read the two thresholds of --abstain-between; raises SettingsError if they are not two."""
     from pipeline.settings import SettingsError
 
     if words is None:
