@@ -1,4 +1,4 @@
-"""Peak memory of classifying a store as it grows: `python -m tests.benchmarks.classifying_memory STORE [100000 200000]`.
+"""Peak memory of classifying a store: `python -m tests.benchmarks.classifying_memory STORE [100000 200000]`.
 
 The light curves of STORE are repeated under new SNIDs into a store of each size, which is classified by a small network
 (what grows with the store is not the network), and then again, with nothing new. What is measured is the proportional
