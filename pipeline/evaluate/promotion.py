@@ -33,7 +33,11 @@ def describe_run(run: Path, judged: Path | None = None) -> dict[str, Any]:
         },
         "leakage": f"it has learnt from {split['train']} objects and was calibrated on {split['validation']}, all of "
         "them named in objects.parquet: numbers measured on any of these SNIDs are not honest; "
-        + (f"{split['test']} objects of the same data were kept for its test" if split["test"] else "none was kept"),
+        + (
+            f"{split['test']} objects of the same data were kept for its test"
+            if split["test"]
+            else "none was kept for a test"
+        ),
     }
     source = judged or (run if split["test"] else None)
     return card | ({"judged_by": _numbers(source)} if source else {})

@@ -229,7 +229,9 @@ def _nested(values: Mapping[str, Any], indent: str = "") -> list[str]:
         if is_deep:
             lines += [f"{indent}- {key}:", *_nested(value, indent + "  ")]
         elif isinstance(value, Mapping):
-            lines.append(f"{indent}- {key}: " + ", ".join(f"{name} {inner}" for name, inner in value.items()))
+            lines.append(
+                f"{indent}- {key}: " + (", ".join(f"{name} {inner}" for name, inner in value.items()) or "none")
+            )
         else:
             lines.append(f"{indent}- {key}: {value}")
     return lines
