@@ -25,8 +25,8 @@ from pipeline.train.calibration import choose_thresholds, ensemble_probabilities
 from pipeline.train.checkpoint import Accepts, Checkpoint
 from pipeline.train.ensemble import train_ensemble
 from pipeline.train.experiment import Experiment
-from pipeline.train.inference import Preparation, choose_device, ensemble_logits, prepare_photometry
-from pipeline.train.member import LabelledObjects, Row, TrainingData, threads
+from pipeline.train.inference import Preparation, choose_device, ensemble_logits, prepare_photometry, threads
+from pipeline.train.member import LabelledObjects, Row, TrainingData
 from pipeline.train.novelty import fit_novelty
 from pipeline.train.reference import make_reference
 from pipeline.train.state import TrainingState

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from pipeline.prepare.resample import Resampled, ResamplerConfig, completions, g
 from pipeline.schema import LightCurves
 from pipeline.train.experiment import Experiment
 
-__all__ = ["Preparation", "choose_device", "ensemble_logits", "prepare_photometry"]
+__all__ = ["Preparation", "choose_device", "ensemble_logits", "prepare_photometry", "threads"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def ensemble_logits(
     done = 0
     for network in networks:
         network.eval()
-    with torch.inference_mode():
+    with threads(1), torch.inference_mode():  # more gain little, and lose much where the cores are busy
         for rows in equal_length_batches(resampled.lengths, batch_size):
             features = [
                 preparation.normaliser(filled).to(device)
@@ -69,6 +70,17 @@ def ensemble_logits(
     if logits is None:
         raise ValueError("no object has a step in the model's bands")
     return logits
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Use so many threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def choose_device(name: str) -> torch.device:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +22,7 @@ from pipeline.prepare.batches import shuffled_batches
 from pipeline.prepare.normalise import Normaliser
 from pipeline.prepare.resample import Resampled, complete
 from pipeline.train.experiment import Experiment, FitSettings
-from pipeline.train.inference import Preparation, choose_device, ensemble_logits
+from pipeline.train.inference import Preparation, choose_device, ensemble_logits, threads
 from pipeline.train.state import TrainingState, optimizer_from_state, optimizer_to_state
 
 __all__ = ["LabelledObjects", "TrainingData", "train_member"]
@@ -206,14 +205,3 @@ def class_weights(labels: npt.NDArray[np.int64], n_classes: int, fit: FitSetting
     if fit.class_weight == "none":
         return torch.ones(n_classes)
     return torch.tensor(len(labels) / (n_classes * np.maximum(counts, 1)), dtype=torch.float32)
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Use so many threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
