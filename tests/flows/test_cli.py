@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from pipeline.ingest.simulate import SimulationSettings, simulate_survey
+from pipeline.store import Store
 
 VERBS = ("demo", "run", "ingest", "train", "classify", "evaluate", "report")
 QUICK = ["--set", "fit.epochs=2", "--set", "model.hidden_sizes=[6]"]
@@ -313,13 +314,16 @@ class TestThroughPrefect:
         invoke("report", tmp_path)
         assert "simulated by snflow" in (tmp_path / "report.html").read_text()
 
-    def test_the_python_example_of_the_readme_runs(self, survey: Path, run: Path, tmp_path: Path) -> None:
+    def test_the_python_example_of_the_readme_runs(self, run: Path, tmp_path: Path) -> None:
         root = Path(__file__).parents[2]
         (example,) = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
         (tmp_path / "runs" / "spcc").mkdir(parents=True)
-        (tmp_path / "night").symlink_to(survey)
         (tmp_path / "runs" / "spcc" / "model").symlink_to(run / "model")
-        shown = example.replace("predictions.table[[", "print(predictions.table[[").rstrip() + ".to_csv())\n"
+        curves = Store.open(run / "store").light_curves()
+        snids = ["1003", *curves.objects["SNID"][1:]]
+        night = curves.epochs.assign(SNID=[snids[row] for row in curves.object_index])
+        night.rename(columns={"MJD": "time", "BAND": "filter"}).to_csv(tmp_path / "night.csv", index=False)
+        shown = example + "print(predictions.table.to_csv(index=False))\n"
         script = subprocess.run(
             [sys.executable, "-c", shown],
             cwd=tmp_path,
@@ -329,7 +333,7 @@ class TestThroughPrefect:
             check=False,
         )
         assert script.returncode == 0, script.stderr
-        assert len(script.stdout.strip().splitlines()) == 150
+        assert [line.split(",")[0] for line in script.stdout.split()] == ["SNID", *snids]
 
     def test_each_run_leaves_a_text_and_a_table_in_prefect(self, run: Path) -> None:
         from prefect.client.orchestration import get_client

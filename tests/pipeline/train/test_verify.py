@@ -70,9 +70,9 @@ def test_the_answers_travel_unchanged_and_are_small(tmp_path: Path) -> None:
     stored, again = checkpoint.answers, Checkpoint.load(tmp_path / "model").answers
     assert stored is not None
     assert again is not None
-    assert {name: values.tolist() for name, values in stored.tensors.items()} == {
-        name: values.tolist() for name, values in again.tensors.items()
-    }
+    assert stored.tensors.keys() == again.tensors.keys()
+    for name, values in stored.tensors.items():
+        np.testing.assert_array_equal(values, again.tensors[name])  # NaN stands for an unknown redshift
     assert (tmp_path / "model" / "answers.safetensors").stat().st_size < 100_000
 
 
