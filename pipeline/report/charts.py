@@ -73,7 +73,7 @@ def draw_purity_completeness(evaluations: Sequence[Evaluation]) -> Drawing:
     lowest = lower_limit(table.loc[table["completeness"] > 0.05, "purity"])
     x = alt.X("completeness:Q", title="completeness", scale=alt.Scale(domain=[0, 1]), axis=PERCENT)
     y = alt.Y("purity:Q", title="purity", scale=alt.Scale(domain=[lowest, 1], clamp=True), axis=PERCENT)
-    legend = alt.Legend(symbolFillColor=INK, symbolStrokeColor=INK, columns=2)
+    legend = alt.Legend(symbolFillColor=INK, symbolStrokeColor=INK, columns=2, orient="bottom")
     dots = (
         chart_of(points)
         .mark_point(filled=True, size=55, opacity=1, color=INK)

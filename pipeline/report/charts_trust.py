@@ -50,11 +50,10 @@ MAX_SENSITIVITIES: Final = 24
 
 
 def draw_early(points: Sequence[EarlyPoint]) -> Drawing:
-    """Metrics of light curves that end early, against the day they end, one panel per moment days are counted from."""
+    """Metrics of light curves that end early, against the day they end, one panel per moment in SINCE."""
     rows = [
         (SINCE[point.since], METRIC_NAMES[name], point.days, point.metrics[name].value, point.metrics[name].std)
         for point in points
-        if point.since in SINCE
         for name in EARLY_METRICS
         if name in point.metrics
     ]

@@ -246,13 +246,14 @@ def _draw_early(report: Report) -> Iterator[Figure]:
     early = report.findings.early
     if early is None:
         return
-    if any(point.since in SINCE for point in early.points):
+    dated = [point for point in early.points if point.since in SINCE and point.n_objects]
+    if dated:
         yield _figure(
             "early_metrics",
-            draw_early(early.points),
+            draw_early(dated),
             "Metrics of light curves that end on a given day, over those that have a probability by then, with "
             "bootstrap errors.",
-            f"Metrics at {len(early.points)} moments, of a sample of {early.n_objects:,} objects.",
+            f"Metrics at {len(dated)} moments, of a sample of {early.n_objects:,} objects.",
             is_wide=True,
         )
     if early.time_to_class is not None:

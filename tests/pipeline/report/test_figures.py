@@ -119,3 +119,11 @@ def test_probabilities_that_begin_late_leave_a_gap(report):
     late = replace(curve, history={name: (np.nan, *values[1:]) for name, values in curve.history.items()})
     ((_, figure),) = draw_gallery(replace(report, content=replace(report.content, gallery=(late,))))
     assert "NaN" not in render_svg(figure)
+
+
+def test_a_moment_that_no_object_has_is_no_panel(report):
+    early = report.findings.early
+    points = tuple(replace(point, n_objects=0) if point.since == "peak" else point for point in early.points)
+    findings = replace(report.findings, early=replace(early, points=points))
+    table = draw_figures(replace(report, findings=findings))["early_metrics"].table
+    assert set(table["since"]) == {"days since first detection"}
