@@ -25,7 +25,14 @@ from pipeline.train.control import control_predictions
 from pipeline.train.fit import choose_sample
 from pipeline.train.training_run import read_split
 
-__all__ = ["as_store", "classify_beside", "classify_catalogue", "read_predictions", "write_predictions"]
+__all__ = [
+    "as_classified",
+    "as_store",
+    "classify_beside",
+    "classify_catalogue",
+    "read_predictions",
+    "write_predictions",
+]
 
 BESIDE = ("without redshift", "uncalibrated", "control: header and cadence only")
 """Further classifications of a run's test part, in the folder `beside/`."""
@@ -102,7 +109,7 @@ def classify_catalogue(
         predictions, notes = renewed.predictions, renewed.notes
         tables = dict.fromkeys(outputs, predictions.table)
         if nights is not None:
-            light_curves = at_zeropoint(choose_bands(store.light_curves(), settings), settings.zeropoint)
+            light_curves = as_classified(store.light_curves(), settings)
             tables[nights] = classify_nights(Classifier.load(model, settings), light_curves, progress)
     write_several(tables)
     seconds = time.perf_counter() - started
@@ -141,6 +148,11 @@ def classify_beside(store: Path, run: Path) -> None:
 def beside_file(run: Path, name: str) -> Path:
     """Where a classification that stands beside the headline is kept."""
     return run / "beside" / f"{name.partition(':')[0].replace(' ', '-')}.parquet"
+
+
+def as_classified(light_curves: LightCurves, settings: ClassifySettings) -> LightCurves:
+    """Return light curves as a classification with these settings sees them: bands and zeropoint."""
+    return at_zeropoint(choose_bands(light_curves, settings), settings.zeropoint)
 
 
 def choose_bands(light_curves: LightCurves, settings: ClassifySettings) -> LightCurves:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.classify.catalogue import as_store, choose_bands, read_predictions
+from pipeline.classify.catalogue import as_classified, as_store, read_predictions
 from pipeline.classify.predict import Classifier, ClassifySettings
 from pipeline.evaluate.drift import measure_drift
 from pipeline.evaluate.early import evaluate_early
@@ -74,7 +74,7 @@ def read_subject(run: Path) -> Subject:
         truth = store.truth()
     is_known = bool((find_targets(predictions, truth) >= 0).any())
     classifier = Classifier.load(Path(configuration["model"]), settings)
-    return Subject(classifier, choose_bands(light_curves, settings), predictions, truth if is_known else None)
+    return Subject(classifier, as_classified(light_curves, settings), predictions, truth if is_known else None)
 
 
 def predictions_file(run: Path) -> Path | None:

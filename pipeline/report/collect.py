@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from pipeline.classify.catalogue import as_store, choose_bands, read_predictions
+from pipeline.classify.catalogue import as_classified, as_store, read_predictions
 from pipeline.classify.predict import Classifier, ClassifySettings
 from pipeline.evaluate.evaluation_run import select
 from pipeline.evaluate.examination import predictions_file
@@ -97,7 +97,7 @@ def gallery(
     settings = ClassifySettings.model_validate(configuration["settings"])
     model = Path(configuration["model"])
     classifier = Classifier.load(model, settings) if (model / "model.json").exists() else None
-    return gather_gallery(classifier, choose_bands(light_curves, settings), predictions, truth)
+    return gather_gallery(classifier, as_classified(light_curves, settings), predictions, truth)
 
 
 def part_of(predictions: Predictions, split: Split | None) -> Predictions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.classify.catalogue import classify_catalogue
@@ -84,3 +85,13 @@ def test_predictions_that_are_gone_are_named(survey: Path, tmp_path: Path):
     (run / "predictions.parquet").unlink()
     with pytest.raises(FileNotFoundError, match="its predictions are gone; classify again"):
         read_subject(run)
+
+
+def test_the_subject_is_seen_at_the_zeropoint_it_was_classified_at(survey: Path, tmp_path: Path):
+    small_classifier().checkpoint.save(tmp_path / "model")
+    out = tmp_path / "predictions.parquet"
+    classify_catalogue(survey, tmp_path / "model", [out], ClassifySettings())
+    usual = read_subject(tmp_path).light_curves.epochs["FLUXCAL"]
+    classify_catalogue(survey, tmp_path / "model", [out], ClassifySettings(zeropoint=30.0))
+    brighter = read_subject(tmp_path).light_curves.epochs["FLUXCAL"]
+    np.testing.assert_allclose(brighter, usual / 10)
