@@ -326,6 +326,10 @@ def report(
     redraw: Annotated[
         bool, typer.Option("--redraw", help="Draw from report.json and metrics.json alone; no catalogue is needed.")
     ] = False,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option("--prior", metavar="CLASS=SHARE", help="Metrics at this class mix, too, such as Ia=0.3."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw the report of a run anew: one page that works offline.
@@ -334,10 +338,14 @@ def report(
     """
     with explained():
         from flows.report import report as report_flow
+        from pipeline.evaluate.evaluation_run import EvaluateSettings
         from pipeline.report.requirements import load_requirements
+        from pipeline.settings import load_settings
 
         asked = load_requirements(requirements) if requirements else None
-        page = report_flow(run, beside or [], figures, compare or [], asked, redraw)
+        values = {"prior": pairs_of(prior, "--prior CLASS=SHARE")}
+        shares = load_settings(EvaluateSettings, values, "command line").prior
+        page = report_flow(run, beside or [], figures, compare or [], asked, redraw, shares or None)
         show("Report", {"report": str(page)}, as_json)
 
 

@@ -21,10 +21,10 @@ from pipeline.report.verdict import verdict_markdown
 __all__ = ["report"]
 
 
-def examine_step(run: Path) -> dict[str, Any]:
+def examine_step(run: Path, prior: dict[str, float] | None = None) -> dict[str, Any]:
     """Examine a classification with a progress bar over the steps; nothing is done twice."""
     with progress("Examining") as say:
-        return examine_run(run, say)
+        return examine_run(run, say, prior)
 
 
 examine_task = computing(examine_step, "examine")
@@ -39,10 +39,11 @@ def report(
     compare: list[Path] | None = None,
     requirements: Requirements | None = None,
     redraw: bool = False,
+    prior: dict[str, float] | None = None,
 ) -> Path:
     """Examine what was classified, write `report.json` and `report.html` beside it, and return the page's path."""
     if not redraw:
-        examine_task(run)
+        examine_task(run, prior)
     page = report_task(run, beside, figures, compare or [], requirements, redraw)
     evaluations = read_findings(run / "metrics.json").evaluations
     metrics = summarise(evaluations[0])["metrics"] if evaluations else {}

@@ -6,7 +6,7 @@ It needs the classifier, the light curves and the predictions together: a `Subje
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -97,7 +97,9 @@ def is_examined(run: Path) -> bool:
     return told is not None and told == _classified(run) and read_findings(run / METRICS_FILE).trust is not None
 
 
-def examine_run(run: Path, say: Say = lambda done, total, words: None) -> dict[str, Any]:
+def examine_run(
+    run: Path, say: Say = lambda done, total, words: None, prior: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """Add early classification, drift and trust to `metrics.json`, and the metrics themselves where they are missing.
 
     Nothing is done where it has been done for the same classification, or where what it needs is gone.
@@ -105,20 +107,23 @@ def examine_run(run: Path, say: Say = lambda done, total, words: None) -> dict[s
     Args:
         run: folder with `classify.json` and predictions.
         say: called before each step.
+        prior: share of some classes under which the headline's metrics are to be given, too.
 
     Returns:
         What was measured, in few numbers; empty where nothing was done.
     """
-    if is_examined(run) or not has_inputs(run):
+    is_done, told = is_examined(run), read_record(run, "examine").get("configuration", {}).get("prior", {})
+    asked = dict(prior or (told if is_done else {}))
+    if (is_done and asked == told) or not has_inputs(run):
         return {}
     say(0, len(STEPS), STEPS[0])
     subject, findings = read_subject(run), read_findings(run / METRICS_FILE)
-    if not findings.evaluations or not (run / "split.parquet").exists():
-        findings = replace(findings, evaluations=(_evaluate_all(subject),))
-    findings = _examine(subject, findings, say)
+    if asked or not findings.evaluations or not (run / "split.parquet").exists():
+        findings = replace(findings, evaluations=_evaluate_again(subject, findings, asked))
+    findings = findings if is_done else _examine(subject, findings, say)
     write_findings(findings, run / METRICS_FILE)
     summary = _summarise(findings)
-    write_record(run, "examine", {"classified": _classified(run), "seed": SEED}, summary)
+    write_record(run, "examine", {"classified": _classified(run), "seed": SEED, "prior": asked}, summary)
     return summary
 
 
@@ -132,11 +137,14 @@ def _examine(subject: Subject, findings: Findings, say: Say) -> Findings:
     return replace(findings, early=early, drift=drift, trust=measure_trust(classifier, light_curves, truth, SEED))
 
 
-def _evaluate_all(subject: Subject) -> Evaluation:
+def _evaluate_again(subject: Subject, findings: Findings, prior: Mapping[str, float]) -> tuple[Evaluation, ...]:
+    """Evaluate the headline; what stands beside it stays."""
+    name = findings.evaluations[0].name if findings.evaluations else ALL_OBJECTS
     truth = subject.truth if subject.truth is not None else _no_truth(subject.predictions)
     snr = best_snr(subject.light_curves)
     thresholds = subject.classifier.checkpoint.thresholds
-    return evaluate(subject.predictions, truth, name=ALL_OBJECTS, thresholds=thresholds, best_snr=snr)
+    headline = evaluate(subject.predictions, truth, name=name, thresholds=thresholds, best_snr=snr, prior=prior or None)
+    return (headline, *findings.evaluations[1:])
 
 
 def _no_truth(predictions: Predictions) -> Truth:

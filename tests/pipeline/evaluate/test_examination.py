@@ -12,6 +12,7 @@ from pipeline.classify.catalogue import classify_catalogue
 from pipeline.classify.predict import ClassifySettings
 from pipeline.evaluate.evaluation_run import read_findings
 from pipeline.evaluate.examination import examine_run, is_examined, read_subject
+from pipeline.evaluate.findings import to_json
 from pipeline.ingest.simulate import SimulationSettings, simulate_survey
 from tests.small_model import small_classifier
 
@@ -95,3 +96,16 @@ def test_the_subject_is_seen_at_the_zeropoint_it_was_classified_at(survey: Path,
     classify_catalogue(survey, tmp_path / "model", [out], ClassifySettings(zeropoint=30.0))
     brighter = read_subject(tmp_path).light_curves.epochs["FLUXCAL"]
     np.testing.assert_allclose(brighter, usual / 10)
+
+
+def test_a_prior_asked_for_later_is_measured_and_kept(survey: Path, tmp_path: Path):
+    run = classified(survey, tmp_path)
+    examine_run(run)
+    before = read_findings(run / "metrics.json")
+    examine_run(run, prior={"Ia": 0.9})
+    assert examine_run(run) == {}
+    after = read_findings(run / "metrics.json")
+    assert [mix.name for mix in after.evaluations[0].mixes] == ["natural", "balanced", "prior"]
+    assert after.evaluations[0].mixes[-1].shares["Ia"] == pytest.approx(0.9)
+    assert to_json(after)["trust"] == to_json(before)["trust"]
+    assert after.evaluations[0].metrics["accuracy"] == before.evaluations[0].metrics["accuracy"]
