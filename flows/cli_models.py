@@ -46,13 +46,13 @@ def list_models(as_json: AsJson = False) -> None:
     with explained():
         from pipeline.train.registry import Registry
 
-        registry = Registry()
-        found = [version for name in registry.names() for version in registry.versions(name)]
+        known = Registry()
+        found = [version for name in known.names() for version in known.versions(name)]
         if as_json:
-            print_json({"folder": str(registry.folder), "models": [version.to_dict() for version in found]})
+            print_json({"folder": str(known.folder), "models": [version.to_dict() for version in found]})
             return
         _print_models(found)
-        say(f"Your own are kept in {registry.folder}")
+        say(f"Your own are kept in {known.folder}")
 
 
 @models_app.command("show")

@@ -91,7 +91,8 @@ def test_offsets_must_cover_the_epochs() -> None:
 
 
 def test_times_may_differ_by_more_than_the_largest_number() -> None:
-    make_light_curves({"a": [(-1.7e308, "g", 1.0, 1.0), (1.7e308, "g", 1.0, 1.0)]})
+    light_curves = make_light_curves({"a": [(-1.7e308, "g", 1.0, 1.0), (1.7e308, "g", 1.0, 1.0)]})
+    assert light_curves.epochs["MJD"].tolist() == [-1.7e308, 1.7e308]
 
 
 def test_an_snid_may_appear_once() -> None:

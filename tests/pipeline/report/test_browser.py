@@ -70,7 +70,9 @@ def test_a_click_on_a_legend_chooses_its_series(browser, folder):
     with opened(browser, folder) as page:
         page.locator("#roc").scroll_into_view_if_needed()
         page.locator("#roc .has-live .live .role-legend-symbol path").first.click(force=True)
-        page.wait_for_selector("#roc .live .mark-line path[stroke-opacity='0.12']", state="attached")
+        faded = "#roc .live .mark-line path[stroke-opacity='0.12']"
+        page.wait_for_selector(faded, state="attached")
+        assert 0 < page.locator(faded).count() < page.locator("#roc .live .mark-line path").count()
 
 
 def expected_at(selection, step):
