@@ -120,7 +120,8 @@ def classify_catalogue(
     configuration = {
         "source": str(source.absolute()),
         "model": str(model.absolute()),
-        "outputs": [str(path.absolute()) for path in files],
+        "outputs": [str(path.absolute()) for path in outputs],
+        "nights": None if nights is None else str(nights.absolute()),
         "settings": settings.model_dump(),
         "renewal": (renewal or Renewal()).model_dump(),
     }

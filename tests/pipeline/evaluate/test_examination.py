@@ -11,7 +11,7 @@ import pytest
 from pipeline.classify.catalogue import classify_catalogue
 from pipeline.classify.predict import ClassifySettings
 from pipeline.evaluate.evaluation_run import read_findings
-from pipeline.evaluate.examination import examine_run, is_examined, read_subject
+from pipeline.evaluate.examination import examine_run, is_examined, predictions_file, read_subject
 from pipeline.evaluate.findings import to_json
 from pipeline.ingest.simulate import SimulationSettings, simulate_survey
 from tests.small_model import small_classifier
@@ -109,3 +109,12 @@ def test_a_prior_asked_for_later_is_measured_and_kept(survey: Path, tmp_path: Pa
     assert after.evaluations[0].mixes[-1].shares["Ia"] == pytest.approx(0.9)
     assert to_json(after)["trust"] == to_json(before)["trust"]
     assert after.evaluations[0].metrics["accuracy"] == before.evaluations[0].metrics["accuracy"]
+
+
+def test_a_table_of_nights_is_not_taken_for_the_predictions(survey: Path, tmp_path: Path):
+    small_classifier().checkpoint.save(tmp_path / "model")
+    out, nights = tmp_path / "night.parquet", tmp_path / "nights.parquet"
+    classify_catalogue(survey, tmp_path / "model", [out], ClassifySettings(), nights=nights)
+    assert predictions_file(tmp_path) == out
+    out.unlink()
+    assert predictions_file(tmp_path) is None
