@@ -57,7 +57,7 @@ class ClassifySettings(FrozenConfig):
     abstain_between: tuple[float | str, float | str] | None = None
     """Objects abstain whose P(Ia) is between these two, numbers or names of the model's thresholds, in any order."""
     threshold: float | str | None = None
-    """Adds CALLED: "Ia" where P(Ia) is at least this, a number or the name of one of the model's thresholds."""
+    """Adds CALLED: "Ia" where P(Ia) is above this, a number or the name of one of the model's thresholds."""
     members: bool = False
     """Adds P_<class>_<k> of each member of the ensemble."""
     band_map: dict[str, str] = Field(default_factory=dict)
