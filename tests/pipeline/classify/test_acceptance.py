@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.classify import predict
 from pipeline.classify.catalogue import classify_catalogue
 from pipeline.classify.contract import ContractError, at_zeropoint, check_contract, rename_bands
 from pipeline.classify.inputs import to_light_curves
@@ -26,6 +28,14 @@ from pipeline.schema import LightCurves, Truth
 from pipeline.store import Store, ingest
 from tests.builders import make_light_curves, make_survey
 from tests.small_model import small_classifier
+
+
+def test_the_list_names_tests_that_exist() -> None:
+    room = Path(predict.__file__).parent
+    named = set(re.findall(r"`(test_\w+)`", (room / "README.md").read_text(encoding="utf-8")))
+    written = [path.read_text(encoding="utf-8") for path in Path(__file__).parents[2].rglob("test_*.py")]
+    assert len(named) > 15
+    assert named - set(re.findall(r"def (test_\w+)", "".join(written))) == set()
 
 
 @pytest.fixture(scope="module")
