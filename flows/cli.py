@@ -23,6 +23,7 @@ from flows.console import (
     show_ingested,
     show_metrics,
     show_run,
+    type_codes_of,
     typed_command,
 )
 from flows.errors import explained
@@ -69,6 +70,14 @@ BandMap = Annotated[
 ColumnMap = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="OURS=THEIRS", help="Name a column of a table of light curves, such as MJD=time."),
+]
+TypeCodes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type-codes",
+        metavar="CODE=TYPE|LIST",
+        help="What SNTYPE and SIM_TYPE_INDEX mean, such as 20=IIP, or a known list: des, elasticc, spcc.",
+    ),
 ]
 MaxBad = Annotated[
     float, typer.Option("--max-bad-fraction", help="Fail, after writing what is good, above this share of bad files.")
@@ -154,6 +163,7 @@ def run(
     settings: SetOption = None,
     band_map: BandMap = None,
     column: ColumnMap = None,
+    type_codes: TypeCodes = None,
     max_bad_fraction: MaxBad = 0.05,
     override: OverrideOption = None,
     duplicates: Duplicates = "quarantine",
@@ -167,7 +177,7 @@ def run(
     with explained():
         from flows.run import run as run_flow
 
-        ingest_settings = _ingest_settings(band_map, column, max_bad_fraction, 0, override, duplicates)
+        ingest_settings = _ingest_settings(band_map, column, type_codes, max_bad_fraction, 0, override, duplicates)
         chosen = _experiment(experiment, settings, device)
         with pointing_at_quarantine(out / "store"):
             summary = run_flow(sources, chosen, out, ingest_settings, typed_command())
@@ -217,6 +227,7 @@ def ingest(
     store: StoreOption,
     band_map: BandMap = None,
     column: ColumnMap = None,
+    type_codes: TypeCodes = None,
     max_bad_fraction: MaxBad = 0.05,
     workers: Annotated[int, typer.Option(help="Processes that read; 0: one per core.")] = 0,
     override: OverrideOption = None,
@@ -236,7 +247,7 @@ def ingest(
     with explained():
         from flows.ingest import ingest as ingest_flow
 
-        settings = _ingest_settings(band_map, column, max_bad_fraction, workers, override, duplicates)
+        settings = _ingest_settings(band_map, column, type_codes, max_bad_fraction, workers, override, duplicates)
         with pointing_at_quarantine(store):
             summary = ingest_flow(sources, store, settings, None, typed_command())
         show_ingested(store, summary, as_json)
@@ -359,6 +370,7 @@ def _experiment(name: str, words: list[str] | None, device: str) -> Experiment:
 def _ingest_settings(
     band_map: list[str] | None,
     column: list[str] | None,
+    type_codes: list[str] | None,
     max_bad_fraction: float,
     workers: int,
     override: Path | None,
@@ -368,6 +380,10 @@ def _ingest_settings(
     from pipeline.settings import load_settings
 
     maps = {"band_map": pairs_of(band_map), "columns": pairs_of(column, "--column OURS=THEIRS")}
-    chosen = {"override": override.absolute() if override else None, "duplicates": duplicates}
+    chosen = {
+        "type_codes": type_codes_of(type_codes),
+        "override": override.absolute() if override else None,
+        "duplicates": duplicates,
+    }
     values = {**maps, **chosen, "max_bad_fraction": max_bad_fraction, "workers": workers}
     return load_settings(IngestSettings, values, "command line")

@@ -26,6 +26,7 @@ __all__ = [
     "show_ingested",
     "show_metrics",
     "show_run",
+    "type_codes_of",
     "typed_command",
 ]
 
@@ -76,6 +77,18 @@ def pairs_of(words: list[str] | None, expected: str = "--band-map A=B") -> dict[
     if wrong:
         raise SettingsError(f"expected {expected}, came {wrong[0]!r}")
     return {old: new for old, _, new in pairs}
+
+
+def type_codes_of(words: list[str] | None) -> str | dict[str, str]:
+    """Return the one name of a list of type codes, or the pairs of codes and types.
+
+    Raises:
+        SettingsError: if there is a word that is neither.
+    """
+    names = [word for word in words or [] if "=" not in word]
+    if len(names) == 1 and words == names:
+        return names[0]
+    return pairs_of(words, "--type-codes CODE=TYPE, several times, or the name of one list")
 
 
 def show_datasets(datasets: list[dict[str, Any]], as_json: bool) -> None:

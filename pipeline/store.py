@@ -372,8 +372,9 @@ def ingest(
     total = None if None in counts else sum(count or 0 for count in counts)
     stored = store.stored_files()
     shared = Shared(settings.duplicates, {item.snid: item.digest for item in stored}, store.stored_parts())
-    intake = Intake(stored, shared, read_override(settings.override), store.content_hashes)
-    options = ReadOptions(settings.band_map, settings.bands, settings.columns)
+    options = ReadOptions(settings.band_map, settings.bands, settings.columns, settings.type_codes)
+    replaced = replace(read_override(settings.override), reading=options.mark)
+    intake = Intake(stored, shared, replaced, store.content_hashes)
     finished = intake.still_finished(store.finished_tables())
     reader = ChunkReader(options, settings.max_file_bytes, intake.known, finished)
 

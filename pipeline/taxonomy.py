@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 __all__ = [
     "CLASSES",
     "CLASS_SETS",
+    "ELASTICC_CODES",
     "PLASTICC_CODES",
     "SIMULATION_TYPE_CODES",
     "SNANA_TYPE_CODES",
     "SUBCLASS_TO_CLASS",
+    "TYPE_CODE_LISTS",
     "ClassSet",
     "class_of",
     "target_classes",
@@ -29,6 +32,7 @@ SUBCLASS_TO_CLASS: Final = {
     "IIb": "Ibc",
     "Ib": "Ibc",
     "Ic": "Ibc",
+    "Ic-BL": "Ibc",
     "Ibc": "Ibc",
 }
 """IIb is stripped-envelope physics and counts as Ibc; the SPCC has none."""
@@ -72,6 +76,57 @@ PLASTICC_CODES: Final = {
 }
 """Targets of PLAsTiCC (Kessler et al. 2019, arXiv:1903.11756, table 1); most are no class of ours."""
 
+ELASTICC_CODES: Final = {
+    10: "Ia",
+    11: "Ia-91bg",
+    12: "Iax",
+    20: "Ib",
+    21: "Ib",
+    25: "Ic",
+    26: "Ic",
+    27: "Ic-BL",
+    30: "II",
+    31: "II",
+    32: "II",
+    35: "IIn",
+    36: "IIn",
+    37: "IIb",
+    40: "SLSN-I",
+    42: "TDE",
+    45: "ILOT",
+    46: "CART",
+    50: "KN",
+    51: "KN",
+    57: "PISN",
+    58: "PISN",
+    59: "PISN",
+    60: "AGN",
+    71: "Ia-lensed",
+    72: "II-lensed",
+    73: "Ib-lensed",
+    74: "Ic-lensed",
+    80: "RRL",
+    82: "M-dwarf",
+    83: "EB",
+    84: "dwarf nova",
+    87: "microlensing",
+    88: "microlensing",
+    89: "microlensing",
+    90: "Cepheid",
+    91: "delta Scuti",
+}
+"""Types of ELAsTiCC's models (GENTYPE of its simulation, survey_config/elasticc_origmap.txt of LSSTDESC/elasticc).
+
+Half of them mean something else in other SNANA simulations: 20 is IIP there, 32 is Ib.
+"""
+
+TYPE_CODE_LISTS: Final[dict[str, dict[int, str]]] = {
+    "des": SIMULATION_TYPE_CODES,
+    "elasticc": ELASTICC_CODES,
+    "spcc": SNANA_TYPE_CODES,
+}
+"""Lists of type codes that can be chosen by name."""
+
 ClassSet = Literal["ia", "types", "subtypes"]
 
 CLASS_SETS: Final[dict[ClassSet, tuple[str, ...]]] = {
@@ -91,14 +146,14 @@ def class_of(subclass: str) -> str | None:
     return SUBCLASS_TO_CLASS.get(subclass)
 
 
-def type_of_code(code: int) -> tuple[str | None, str | None]:
-    """Return the subclass of a later SNANA type code, and again if a spectrum says so; None where unknown.
+def type_of_code(code: int, codes: Mapping[int, str] = SIMULATION_TYPE_CODES) -> tuple[str | None, str | None]:
+    """Return the subclass of a type code, and again if a spectrum says so; None where unknown.
 
-    >>> type_of_code(20), type_of_code(120), type_of_code(80)
-    (('IIP', 'IIP'), ('IIP', None), (None, None))
+    >>> type_of_code(20), type_of_code(120), type_of_code(80), type_of_code(20, ELASTICC_CODES)
+    (('IIP', 'IIP'), ('IIP', None), (None, None), ('Ib', 'Ib'))
     """
-    by_spectrum = SIMULATION_TYPE_CODES.get(code)
-    return by_spectrum or SIMULATION_TYPE_CODES.get(code - 100), by_spectrum
+    by_spectrum = codes.get(code)
+    return by_spectrum or codes.get(code - 100), by_spectrum
 
 
 def target_classes(subclass: str, class_set: ClassSet) -> str | None:

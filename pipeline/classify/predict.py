@@ -255,7 +255,7 @@ class Classifier:
 
     def _with_optional(self, table: pd.DataFrame, accepted: npt.NDArray[np.int64], answers: Answers) -> pd.DataFrame:
         if self.threshold is not None:
-            called = np.where(table["P_Ia"] >= self.threshold, "Ia", "nonIa")
+            called = np.where(table["P_Ia"] > self.threshold, "Ia", "nonIa")
             table["CALLED"] = np.where(table["STATUS"] == "classified", called, "").astype(str)
         if self.settings.members:
             for place, name in enumerate(probability_columns(self.checkpoint.classes)):

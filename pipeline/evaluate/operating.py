@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.evaluate.findings import Abstention, OperatingPoint, SelectionCounts
 from pipeline.evaluate.metrics import PSEUDO_PURITY_WEIGHT, Bootstrap, Estimate, selection_metrics
 from pipeline.evaluate.scores import Floats, Scores, collapse
+from pipeline.train.calibration import halfway_below
 
 __all__ = ["choose_thresholds", "count_selections", "judge_thresholds", "trace_abstention"]
 
@@ -49,11 +50,11 @@ def choose_thresholds(scores: Scores) -> dict[str, float]:
     chosen = {}
     for target in TARGETS:
         places = np.flatnonzero((true / max(n_ia, 1) >= target) & (true > 0))
-        chosen[f"completeness {100 * target:.0f} %"] = _below(p, places[0]) if len(places) else math.nan
+        chosen[f"completeness {100 * target:.0f} %"] = halfway_below(p, places[0]) if len(places) else math.nan
     for target in TARGETS:
         places = np.flatnonzero((purity >= target) & (true > 0))
-        chosen[f"purity {100 * target:.0f} %"] = _below(p, places[-1]) if len(places) else math.nan
-    chosen["best figure of merit"] = _below(p, merit.argmax()) if merit.max(initial=0.0) > 0 else math.nan
+        chosen[f"purity {100 * target:.0f} %"] = halfway_below(p, places[-1]) if len(places) else math.nan
+    chosen["best figure of merit"] = halfway_below(p, merit.argmax()) if merit.max(initial=0.0) > 0 else math.nan
     return chosen
 
 
@@ -110,10 +111,3 @@ def _count_down(scores: Scores) -> tuple[Floats, Floats, Floats]:
     ends = np.append(np.flatnonzero(np.diff(p)), len(p) - 1)[: len(p)]
     ends = ends[p[ends] > 0]
     return p[ends], np.cumsum(scores.is_ia[order])[ends].astype(float), ends + 1.0
-
-
-def _below(p: Floats, place: np.int64) -> float:
-    """Halfway between a probability and the next one below it, or 0; never the probability itself."""
-    lower = float(p[place + 1]) if place + 1 < len(p) else 0.0
-    middle = (float(p[place]) + lower) / 2
-    return middle if middle < p[place] else lower

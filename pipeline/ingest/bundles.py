@@ -179,8 +179,7 @@ def missing_columns(name: str, data: bytes, options: ReadOptions) -> str | None:
 
 def fingerprint(digest: str, options: ReadOptions) -> str:
     """Hash what is read and how."""
-    how = (sorted(options.band_map.items()), options.bands, sorted(options.columns.items()))
-    return hashlib.sha256(f"{digest} {how}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{digest} {options.mark}".encode()).hexdigest()[:32]
 
 
 def read_bundle(form: str, bundle: Bundle, digest: str, options: ReadOptions) -> Iterator[tuple[ReadResult, bool]]:

@@ -1,7 +1,7 @@
 """Values that replace those of the files: a table keyed by SNID, for redshifts, reddening, positions and classes.
 
-An object remembers which row of such a table it was read with (`mark`): with another table, or without one, its file is
-read again although its content is the same.
+An object remembers which row of such a table, and which chosen names of bands, columns and types, it was read with
+(`mark`): with others, or without, its file is read again although its content is the same.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ UNKNOWN: Final = frozenset({-9.0, -99.0, -999.0})
 """What SNANA writes for a number it does not know; of RA and DEC these are legal values."""
 NOT_NEGATIVE: Final = frozenset({"PHOTOZ_ERR", "SPECZ_ERR"})
 SEPARATOR: Final = "+"
-"""Stands in SOURCE_HASH between the hash of a file and the mark of the row that overrode it."""
+"""Stands in SOURCE_HASH between the hash of a file and the mark of how it was read."""
 
 Row = dict[str, float | str]
 Cells = Mapping[str, object]
@@ -66,25 +66,29 @@ class Override:
         file: absolute path of the table, empty without one.
         digest: of its bytes.
         rows: by SNID, the cells that are not empty, types in TRUTH_SCHEMA's words.
+        reading: mark of the options with which files are read, empty if none was chosen.
     """
 
     file: str = ""
     digest: str = ""
     rows: Mapping[str, Row] = field(default_factory=dict)
+    reading: str = ""
 
     def mark(self, snid: str) -> str:
-        """Return 16 hexadecimal digits for what is replaced of an object, empty for nothing."""
+        """Return 16 hexadecimal digits for how an object is read and changed, empty if nothing was chosen."""
         row = self.rows.get(snid)
-        return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:16] if row else ""
+        if not row:
+            return self.reading
+        return hashlib.sha256((self.reading + json.dumps(row, sort_keys=True)).encode()).hexdigest()[:16]
 
     def is_current(self, snid: str, source_hash: str) -> bool:
-        """Tell whether an object was read with just these values."""
+        """Tell whether an object was read in this way, with just these values."""
         return source_hash.partition(SEPARATOR)[2] == self.mark(snid)
 
     def apply(self, chunk: ChunkRead) -> ChunkRead:
         """Replace values of the objects just read, and mark them."""
         light_curves, truth = self.replace_values(chunk.light_curves, chunk.truth)
-        if light_curves is chunk.light_curves:
+        if light_curves is chunk.light_curves and not self.reading:
             return chunk
         marks = [self.mark(snid) for snid in light_curves["SNID"].to_pylist()]
         hashes = [

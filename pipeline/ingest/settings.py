@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from pipeline.ingest.duplicates import DuplicatePolicy
 from pipeline.ingest.readers.column_names import COLUMNS
 from pipeline.settings import FrozenConfig
+from pipeline.taxonomy import TYPE_CODE_LISTS
 
 __all__ = ["IngestSettings", "IngestSummary", "TooManyBadFilesError"]
 
@@ -24,6 +25,8 @@ class IngestSettings(FrozenConfig):
     """Bands that may occur, after the band map; None: those that a file's own header announces."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Our names of columns and those of a table of many objects: `{"MJD": "time"}`; readers.column_names has ours."""
+    type_codes: dict[int, str] = Field(default_factory=dict)
+    """Types by the survey's code, `{20: "IIP"}`, in place of SNANA's conventions; "elasticc" names a known list."""
     max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
     """Share of files that may be quarantined before the run as a whole counts as failed."""
     max_file_bytes: int = Field(default=64 << 20, gt=0)
@@ -36,6 +39,15 @@ class IngestSettings(FrozenConfig):
     """Table of values that replace those of the files, by SNID: Parquet, ECSV or CSV."""
     duplicates: DuplicatePolicy = "quarantine"
     """Files with one SNID: the later is quarantined, the newest wins, or their measurements are merged."""
+
+    @field_validator("type_codes", mode="before")
+    @classmethod
+    def _named_list(cls, codes: Any) -> Any:
+        if not isinstance(codes, str):
+            return codes
+        if codes not in TYPE_CODE_LISTS:
+            raise ValueError(f"no list of type codes named {codes!r}; there is {', '.join(TYPE_CODE_LISTS)}")
+        return TYPE_CODE_LISTS[codes]
 
     @field_validator("columns")
     @classmethod

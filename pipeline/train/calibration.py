@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-__all__ = ["choose_thresholds", "ensemble_probabilities", "fit_temperature"]
+__all__ = ["choose_thresholds", "ensemble_probabilities", "fit_temperature", "halfway_below"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,9 +40,9 @@ def fit_temperature(logits: FloatArray, labels: npt.NDArray[np.int64]) -> float:
 
 
 def choose_thresholds(p_ia: FloatArray, is_ia: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """Choose thresholds on P(Ia): the best figure of merit, 95 % purity, 90 % completeness.
+    """Choose thresholds above which P(Ia) means Ia: the best figure of merit, 95 % purity, 90 % completeness.
 
-    A threshold that no cut on these objects reaches is left out.
+    Each stands between two probabilities (`halfway_below`). One that no cut on these objects reaches is left out.
     """
     order = np.argsort(-p_ia, kind="stable")
     cuts, hits = p_ia[order], np.cumsum(is_ia[order])
@@ -50,10 +50,22 @@ def choose_thresholds(p_ia: FloatArray, is_ia: npt.NDArray[np.bool_]) -> dict[st
     last_of_tie = np.append(np.diff(cuts) != 0, True)
     completeness, purity = hits / max(int(is_ia.sum()), 1), hits / (hits + wrong)
     merit = np.where(last_of_tie, completeness * hits / np.maximum(hits + PSEUDO_PURITY_WEIGHT * wrong, 1), -1)
-    thresholds = {"figure_of_merit": float(cuts[merit.argmax()])}
+    thresholds = {"figure_of_merit": halfway_below(cuts, merit.argmax())}
     pure, complete = (np.flatnonzero(last_of_tie & ok) for ok in (purity >= 0.95, completeness >= 0.90))
     if len(pure):
-        thresholds["purity95"] = float(cuts[pure[-1]])
+        thresholds["purity95"] = halfway_below(cuts, pure[-1])
     if len(complete):
-        thresholds["completeness90"] = float(cuts[complete[0]])
+        thresholds["completeness90"] = halfway_below(cuts, complete[0])
     return thresholds
+
+
+def halfway_below(probabilities: FloatArray, place: int | np.integer[Any]) -> float:
+    """Return the middle between a probability and the next one after it, or 0; never the probability itself.
+
+    Args:
+        probabilities: (n,) falling.
+        place: of one that is higher than the next.
+    """
+    lower = float(probabilities[place + 1]) if place + 1 < len(probabilities) else 0.0
+    middle = (float(probabilities[place]) + lower) / 2
+    return middle if middle < probabilities[place] else lower

@@ -52,6 +52,13 @@ def test_wrong_words_exit_with_2_and_say_what_was_expected(tmp_path: Path) -> No
     assert "expected --band-map A=B" in invoke(*words, code=2)
 
 
+def test_type_codes_are_one_list_or_pairs(tmp_path: Path) -> None:
+    words = ("ingest", tmp_path, "--store", tmp_path / "store", "--type-codes")
+    assert "there is des, elasticc, spcc" in invoke(*words, "elastic", code=2)
+    assert "expected --type-codes CODE=TYPE" in invoke(*words, "elasticc", "--type-codes", "20=IIP", code=2)
+    assert "type_codes.x" in invoke(*words, "x=Ia", code=2)
+
+
 def test_help_of_every_quarantine_verb_shows_an_example() -> None:
     for verb in ("list", "show", "retry", "export"):
         assert f"snflow quarantine {verb}" in invoke("quarantine", verb, "--help")

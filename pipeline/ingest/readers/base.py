@@ -63,15 +63,26 @@ class Rejection(NamedTuple):
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a reader needs to know of the settings: names of bands, which may occur, and names of columns.
+    """What a reader needs to know of the settings: names of bands, which may occur, names of columns, codes of types.
 
     Attributes:
         columns: ours to the file's, `{"MJD": "time"}`; formats that name their columns by convention need none.
+        type_codes: subclasses by the survey's code, in place of the conventions of SNANA; empty: these conventions.
     """
 
     band_map: Mapping[str, str] = field(default_factory=dict)
     bands: tuple[str, ...] | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    type_codes: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> str:
+        """Return 16 hexadecimal digits for what was chosen, empty if nothing was: files read otherwise differ in it."""
+        if self == ReadOptions():
+            return ""
+        maps = [sorted(names.items()) for names in (self.band_map, self.columns)]
+        chosen = f"{maps} {self.bands} {sorted(self.type_codes.items())}"
+        return hashlib.sha256(chosen.encode()).hexdigest()[:16]
 
     def known_bands(self, filters: Sequence[str]) -> frozenset[str] | None:
         """Return the bands that may occur in a file that announces these filters, None when any may."""

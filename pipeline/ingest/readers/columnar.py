@@ -293,7 +293,7 @@ def _describe(table: pa.Table, found: dict[str, str], first: int, options: ReadO
     columns = Found(described, options.columns)
     snids = texts_of(one_array(table[found["SNID"]]))
     rows = np.arange(first, first + len(table), dtype=np.int64)
-    observed, told = observed_columns(snids, columns, None), told_columns(snids, columns)
+    observed, told = observed_columns(snids, columns, None), told_columns(snids, columns, options.type_codes)
     return Described(observed, told, columns.numbers("DETECTION_MJD"), rows, {})
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.ingest.readers.assembly import HEADER_NAMES
 from pipeline.ingest.readers.snana_header import MISSING
 from pipeline.schema import TRUTH_SCHEMA
-from pipeline.taxonomy import PLASTICC_CODES, class_of, type_of_code
+from pipeline.taxonomy import PLASTICC_CODES, SIMULATION_TYPE_CODES, class_of, type_of_code
 
 __all__ = ["HEADER_ALIASES", "Found", "observed_columns", "told_columns"]
 
@@ -104,19 +104,32 @@ def observed_columns(snids: Texts, found: Found, survey: str | None) -> pd.DataF
     return pd.DataFrame({name: columns[name] for name in HEADER_NAMES})
 
 
-def told_columns(snids: Texts, found: Found) -> pd.DataFrame:
+def told_columns(snids: Texts, found: Found, type_codes: Mapping[int, str] | None = None) -> pd.DataFrame:
     """Return TRUTH_SCHEMA: the subclass of the simulation, else of the spectrum; null where nothing tells.
 
     A survey's photometric type is a classifier's opinion; a simulation's is what was simulated.
+
+    Args:
+        snids: (n,) names.
+        found: the table.
+        type_codes: subclasses by code; those of later SNANA simulations without.
     """
+    codes = type_codes or SIMULATION_TYPE_CODES
+
+    def by_spectrum(code: int) -> str | None:
+        return type_of_code(code, codes)[1]
+
+    def by_any(code: int) -> str | None:
+        return type_of_code(code, codes)[0]
+
     sntype = found.numbers("SNTYPE")
-    spectype = _names(sntype, _by_spectrum)
+    spectype = _names(sntype, by_spectrum)
     has_simulation = any(str(name).upper().startswith("SIM_") for name in found.table.columns)
     subclass = _type_names(found.texts("SIM_TYPE_NAME"))
     for other in (
-        _names(found.numbers("SIM_TYPE_INDEX"), _by_spectrum),
+        _names(found.numbers("SIM_TYPE_INDEX"), by_spectrum),
         _names(found.numbers("TARGET"), PLASTICC_CODES.get),
-        _names(sntype, _by_any) if has_simulation else None,
+        _names(sntype, by_any) if has_simulation else None,
         spectype,
     ):
         subclass = subclass if other is None else np.where(subclass == None, other, subclass)  # noqa: E711
@@ -136,14 +149,6 @@ def _names(codes: Floats, name_of: Callable[[int], str | None]) -> Texts:
     met, places = np.unique(codes, return_inverse=True)
     names = [name_of(int(code)) if np.isfinite(code) else None for code in met.tolist()]
     return np.array(names, dtype=object)[places]
-
-
-def _by_any(code: int) -> str | None:
-    return type_of_code(code)[0]
-
-
-def _by_spectrum(code: int) -> str | None:
-    return type_of_code(code)[1]
 
 
 def _type_names(words: Texts) -> Texts:

@@ -202,8 +202,8 @@ def _read(
     columns = Found(described, options.columns)
     rows = table[_ROW].to_numpy()
     objects = Described(
-        observed_columns(snids, columns, None), told_columns(snids, columns), columns.numbers("DETECTION_MJD"),
-        rows[starts], {},
+        observed_columns(snids, columns, None), told_columns(snids, columns, options.type_codes),
+        columns.numbers("DETECTION_MJD"), rows[starts], {},
     )  # fmt: skip
     owner = np.repeat(np.arange(len(starts), dtype=np.int64), counts)
     epochs = epochs_of(table, found, owner)

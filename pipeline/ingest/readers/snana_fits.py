@@ -3,7 +3,8 @@
 HEAD names its PHOT file (PHOTFILE, which may lack the .gz) and gives each object's rows there (PTROBS_MIN to
 PTROBS_MAX, 1-based, both included; a row of −777 stands between objects). FLUXCAL is at ZP_FLUXCAL of the header,
 27.5 mag without it. Columns with several numbers in a row, such as host vectors, are left alone. Where
-MWEBV_APPLYFLAG is 1 the fluxes are corrected for the Milky Way already, and MWEBV is stored as 0.
+MWEBV_APPLYFLAG is 1 the fluxes are corrected for the Milky Way already, and MWEBV is stored as 0. Simulations whose
+VERSION names ELAsTiCC have type codes of their own.
 SNANA manual, section "Data file format" (Kessler et al. 2009, arXiv:0908.4280).
 """
 
@@ -31,6 +32,7 @@ from pipeline.ingest.readers.many_objects import (
     split_evenly,
 )
 from pipeline.schema import ZP_INTERNAL
+from pipeline.taxonomy import ELASTICC_CODES
 
 __all__ = ["part", "stream"]
 
@@ -139,7 +141,12 @@ def _describe(records: Records, first: int, primary: Cards, options: ReadOptions
     if primary.get("MWEBV_APPLYFLAG") == "1":
         observed["MWEBV"] = 0.0
     rows = np.arange(first + 1, first + len(records) + 1, dtype=np.int64)
-    return Described(observed, told_columns(snids, found), found.numbers("DETECTION_MJD"), rows, {})
+    told = told_columns(snids, found, options.type_codes or _codes_of(primary))
+    return Described(observed, told, found.numbers("DETECTION_MJD"), rows, {})
+
+
+def _codes_of(primary: Cards) -> dict[int, str] | None:
+    return ELASTICC_CODES if "ELASTICC" in primary.get("VERSION", "").upper() else None
 
 
 def _texts(values: npt.NDArray[Any]) -> npt.NDArray[np.object_]:

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from pipeline.ingest.readers.snana_columns import Columns, HeaderError, is_qualified, parse_columns
 from pipeline.schema import ZP_INTERNAL
-from pipeline.taxonomy import SNANA_TYPE_CODES, class_of, type_of_code
+from pipeline.taxonomy import SIMULATION_TYPE_CODES, SNANA_TYPE_CODES, class_of, type_of_code
 
 __all__ = ["Header", "Observed", "Told", "find_keys", "parse_header"]
 
@@ -102,8 +102,8 @@ def find_keys(header: bytes) -> dict[bytes, bytes]:
     return keys
 
 
-def parse_header(header: bytes) -> Header:
-    """Read a header.
+def parse_header(header: bytes, type_codes: Mapping[int, str] | None = None) -> Header:
+    """Read a header; types by the codes given, else by those of the SPCC or of later simulations.
 
     PHOTOZ is the host's photometric redshift. SPECZ is REDSHIFT_SPEC where that key exists; without it HOSTGAL_SPECZ,
     and without that REDSHIFT_HELIO, unless it repeats PHOTOZ: SNANA's "best" redshift is the photometric one for an
@@ -118,7 +118,7 @@ def parse_header(header: bytes) -> Header:
     observed = _observed(keys)
     return Header(
         observed,
-        _told(keys, observed.snid),
+        _told(keys, observed.snid, type_codes),
         parse_columns(keys[b"VARLIST"])
         if b"VARLIST" in keys
         else parse_columns(keys.get(b"VARNAMES", b""), "VARNAMES"),
@@ -166,16 +166,17 @@ def _specz(keys: Found, photoz: tuple[float, float]) -> tuple[float, float]:
     return (math.nan, math.nan) if repeats_photoz else best
 
 
-def _told(keys: Found, snid: str) -> Told:
+def _told(keys: Found, snid: str, type_codes: Mapping[int, str] | None) -> Told:
     subclass, template = _simulated(keys.get(b"SIM_COMMENT", b""))
     if subclass is None and b"SIM_TYPE_NAME" in keys:
         subclass = _named_type(keys[b"SIM_TYPE_NAME"])
     if subclass is None and _word(keys, b"SIM_NON1a") == "0":
         subclass = "Ia"
     redshift = _number(keys, b"SIM_REDSHIFT" if b"SIM_REDSHIFT" in keys else b"SIM_REDSHIFT_HELIO")
-    by_code, spectype = _type(keys.get(b"SNTYPE", b""), b"HOST_GALAXY_PHOTO-Z" in keys)
+    is_spcc = b"HOST_GALAXY_PHOTO-Z" in keys
+    by_code, spectype = _type(keys.get(b"SNTYPE", b""), type_codes or (SNANA_TYPE_CODES if is_spcc else None))
     if by_code is None and b"TYPE" in keys:
-        by_code, spectype = _type(keys[b"TYPE"], False)
+        by_code, spectype = _type(keys[b"TYPE"], type_codes)
     # A survey's photometric type is a classifier's opinion; a simulation's is what was simulated.
     is_simulated = not math.isnan(redshift)
     subclass = subclass or (by_code if is_simulated else spectype)
@@ -190,14 +191,12 @@ def _simulated(comment: bytes) -> tuple[str | None, str | None]:
     return (_text(match[1]), _text(match[2])) if match else (None, None)
 
 
-@lru_cache(maxsize=4096)
-def _type(value: bytes, is_spcc: bool) -> tuple[str | None, str | None]:
+def _type(value: bytes, type_codes: Mapping[int, str] | None) -> tuple[str | None, str | None]:
     """Return the subclass of a type code, and again if a spectrum says so; None where the code is not known."""
     code = value.split()[:1]
     if not code or not (code[0].isdigit() and len(code[0]) < 5):
         return None, None
-    number = int(code[0])
-    return (SNANA_TYPE_CODES.get(number),) * 2 if is_spcc else type_of_code(number)
+    return type_of_code(int(code[0]), type_codes or SIMULATION_TYPE_CODES)
 
 
 @lru_cache(maxsize=4096)

@@ -74,7 +74,7 @@ def read_lines(owner: int, file: SourceFile, options: ReadOptions) -> LinesRead:
 
 def _read(owner: int, file: SourceFile, options: ReadOptions) -> LinesRead:
     lines = _sort_lines(file.data)
-    header = parse_header(b"\n" + b"\n".join(lines.header))
+    header = parse_header(b"\n" + b"\n".join(lines.header), options.type_codes)
     if not lines.rows:
         raise _LineError(None, "no measurements: the file ends before the first OBS: row")
     rows = [_measurement(number, words, header, options) for number, words in lines.rows]

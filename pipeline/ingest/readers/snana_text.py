@@ -82,7 +82,7 @@ def recognises(data: bytes) -> bool:
 def read(files: Sequence[SourceFile], options: ReadOptions) -> ReadResult:
     """Read light curves and truth; a file that is damaged is rejected alone, with line and reason."""
     files = [_without_mark(file) for file in files]
-    texts = [text for index, file in enumerate(files) if (text := _cut(index, file.data)) is not None]
+    texts = [text for index, file in enumerate(files) if (text := _cut(index, file.data, options)) is not None]
     tables = list(_read_tables(texts, options))
     done = {text.place for table in tables for text in table.texts}
     rejections: list[Rejection] = []
@@ -103,13 +103,13 @@ def _without_mark(file: SourceFile) -> SourceFile:
     return file
 
 
-def _cut(index: int, data: bytes) -> _Text | None:
+def _cut(index: int, data: bytes, options: ReadOptions) -> _Text | None:
     """Cut a file into header and rows, None where this is not straightforward."""
     start = data.find(b"\nOBS:") + 1
     if not start:
         return None
     try:
-        header = parse_header(b"\n" + data[:start])
+        header = parse_header(b"\n" + data[:start], options.type_codes)
     except HeaderError:
         return None
     end = _end_of_rows(data, start)

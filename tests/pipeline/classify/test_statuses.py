@@ -120,7 +120,7 @@ def test_a_threshold_by_name_or_number_calls_the_classified() -> None:
     value = names["figure_of_merit"]
     table = classify(light_curves, threshold="figure_of_merit", abstain_between=(0.0, value / 2))
     called = table.loc[table["STATUS"] == "classified"]
-    assert (called["CALLED"] == np.where(called["P_Ia"] >= value, "Ia", "nonIa")).all()
+    assert (called["CALLED"] == np.where(called["P_Ia"] > value, "Ia", "nonIa")).all()
     assert (table.loc[table["STATUS"] != "classified", "CALLED"] == "").all()
     by_number = classify(light_curves, threshold=str(value), abstain_between=(0.0, value / 2))
     assert by_number["CALLED"].tolist() == table["CALLED"].tolist()

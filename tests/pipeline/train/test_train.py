@@ -298,10 +298,11 @@ def test_thresholds_reach_what_they_promise() -> None:
     is_ia = rng.random(2000) < 0.25
     p_ia = np.clip(rng.normal(np.where(is_ia, 0.75, 0.3), 0.2), 0, 1)
     thresholds = choose_thresholds(p_ia, is_ia)
-    called = p_ia >= thresholds["purity95"]
-    assert is_ia[called].mean() >= 0.95
-    assert (p_ia >= thresholds["completeness90"])[is_ia].mean() >= 0.90
-    assert (p_ia > thresholds["completeness90"])[is_ia].mean() < 0.90
+    assert is_ia[p_ia > thresholds["purity95"]].mean() >= 0.95
+    is_called = p_ia > thresholds["completeness90"]
+    assert is_called[is_ia].mean() >= 0.90
+    assert (p_ia > p_ia[is_called].min())[is_ia].mean() < 0.90, "the next higher cut would lose too many"
+    assert not np.isin(list(thresholds.values()), p_ia).any(), "no object stands on a threshold"
 
 
 def test_the_control_classifier_sees_no_photometry(survey: tuple[LightCurves, Truth]) -> None:
