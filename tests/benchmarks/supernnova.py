@@ -5,8 +5,8 @@
 Installs SuperNNova into an environment of its own in FOLDER (once; gigabytes), writes the light curves of a store as
 the CSV that it reads, trains it for an epoch, so that it has weights, and classifies the light curves with it and with
 snflow. Both are given one core and one thread; rates are by CPU time, which other work on the machine disturbs least,
-and the best of several runs in turn. Linux only. Of a model of another architecture than its own, SuperNNova's speed
-would not change what it spends outside of its network.
+and the best of several runs in turn. SuperNNova's validation classifies each light curve many times (whole, around its
+peak, and spoilt in four ways), by its own choice: so the networks are also timed alone. Linux only.
 """
 
 from __future__ import annotations
@@ -132,25 +132,27 @@ class Row:
     note: str = ""
 
 
-def on_one_core(command: Sequence[str], log: Path | None = None) -> Cost:
-    """Run a command on CORE; its output goes to a log, or else is JSON.
+def on_one_core(command: Sequence[str], log: Path, is_told: bool = False) -> Cost:
+    """Run a command on CORE.
+
+    Args:
+        command: program and words.
+        log: where its output goes, all of it or, where it tells of itself, what it says on standard error.
+        is_told: whether its standard output is JSON.
 
     Raises:
         RuntimeError: if it fails; the message names the log.
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    pinned = ["taskset", "--cpu-list", CORE, *command]
-    if log is None:
-        found = watch(pinned, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    else:
-        with log.open("w") as file:
-            try:
-                found = watch(pinned, stdout=file, stderr=subprocess.STDOUT)
-            except RuntimeError as error:
-                raise RuntimeError(f"{' '.join(command[:2])}: {error}; see {log}") from None
+    with log.open("w") as file:
+        try:
+            pinned = ["taskset", "--cpu-list", CORE, *command]
+            found = watch(pinned, subprocess.PIPE if is_told else file, file)
+        except RuntimeError as error:
+            raise RuntimeError(f"{command[0]}: {error}; see {log}") from None
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(cpu, found.seconds, found.megabytes, json.loads(found.output) if found.output else {})
+    return Cost(cpu, found.seconds, found.megabytes, json.loads(found.output) if is_told else {})
 
 
 class SuperNNova:
@@ -241,12 +243,13 @@ def write_csv(light_curves: LightCurves, truth: Truth, folder: Path) -> Path:
 def snflow(source: Path, model: Path, work: Path) -> Cost:
     """Classify a store or files with snflow."""
     words = (str(source), str(model), str(work / "predictions.parquet"))
-    return on_one_core([sys.executable, "-c", textwrap.dedent(CLASSIFY), *words])
+    return on_one_core([sys.executable, "-c", textwrap.dedent(CLASSIFY), *words], work / "snflow.log", is_told=True)
 
 
-def networks(store: Path, model: Path) -> Cost:
+def networks(store: Path, model: Path, work: Path) -> Cost:
     """Time the networks of a model alone."""
-    return on_one_core([sys.executable, "-c", textwrap.dedent(NETWORKS), str(store), str(model)])
+    command = [sys.executable, "-c", textwrap.dedent(NETWORKS), str(store), str(model)]
+    return on_one_core(command, work / "networks.log", is_told=True)
 
 
 def best(costs: Sequence[Cost]) -> Cost:
@@ -265,7 +268,7 @@ def measure(theirs: SuperNNova, store: Path, models: Sequence[Path], n: int, rep
         for model in models:
             for what, source in (("files", theirs.raw), ("store", store)):
                 runs.setdefault((str(model), what), []).append(snflow(source, model, theirs.work))
-            runs.setdefault((str(model), "networks"), []).append(networks(store, model))
+            runs.setdefault((str(model), "networks"), []).append(networks(store, model, theirs.work))
     costs = {key: best(found) for key, found in runs.items()}
     rows = rows_of_supernnova(costs["", "prepare"], costs["", "validate"], costs["", "inside"], n)
     for model in models:
