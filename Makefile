@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-slow test-all test-oldest lint bench clean
+.PHONY: help install demo notebook test test-slow test-all test-oldest lint bench clean
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -18,6 +18,10 @@ install: $(VENV)/.installed  ## create .venv and install snflow with its develop
 
 demo: install  ## the whole job on a small survey that snflow simulates itself
 	$(BIN)/snflow demo
+
+notebook: install  ## execute the example notebook into runs/classify.ipynb
+	mkdir -p runs
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/jupyter execute --timeout=600 --output=../../runs/classify.ipynb data/examples/classify.ipynb
 
 lint: install  ## formatting, lint, types, and the directions of imports
 	$(BIN)/ruff format --check .

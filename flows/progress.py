@@ -22,13 +22,13 @@ SECONDS_BETWEEN_LINES: Final = 15.0
 @contextmanager
 def progress(task: str) -> Iterator[Report]:
     """Show the progress of a task while it runs."""
-    console = Console(stderr=True)
-    with _bar(task, console) if console.is_terminal else _lines(task) as report:
+    # A notebook says FORCE_COLOR, so rich takes its output for a terminal; a bar would fill it with its movements.
+    with _bar(task) if sys.stderr.isatty() else _lines(task) as report:
         yield report
 
 
 @contextmanager
-def _bar(task: str, console: Console) -> Iterator[Report]:
+def _bar(task: str) -> Iterator[Report]:
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),
@@ -37,7 +37,7 @@ def _bar(task: str, console: Console) -> Iterator[Report]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}"),
     )
-    with Progress(*columns, console=console) as bars:
+    with Progress(*columns, console=Console(stderr=True)) as bars:
         bar = bars.add_task(task, total=None, words="")
 
         def report(done: int, total: int | None, words: str = "") -> None:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["plot_object"]
 
 COLOURS: Final = ("#4477aa", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#66ccee")
-"""Of bands, from blue to red, and of classes; told apart by the colour-blind, too (P. Tol's bright scheme)."""
+"""Of bands, from blue to red; told apart by the colour-blind, too (P. Tol's bright scheme)."""
+CLASS_COLOURS: Final = ("#222222", "#999999", "#882255", "#44aa99", "#999933", "#88ccee")
+"""Of classes: none is that of a band (black, grey, and P. Tol's muted scheme)."""
 WIDTH: Final = 520
 MAX_NIGHTS: Final = 200
 """Nights drawn, at most."""
@@ -34,8 +36,8 @@ def plot_object(classifier: Classifier, light_curves: LightCurves, snid: str) ->
     except KeyError as error:
         raise ValueError(str(error.args[0])) from None
     bands, classes = classifier.checkpoint.experiment.bands, classifier.checkpoint.classes
-    days = alt.X("MJD:Q", title="MJD [d]", scale=alt.Scale(zero=False))
-    colour = alt.Color("BAND:N", title="band", scale=_scale(alt, bands))
+    days = alt.X("MJD:Q", title="MJD [d]", scale=alt.Scale(zero=False), axis=alt.Axis(format="~f"))
+    colour = alt.Color("BAND:N", title="band", scale=_scale(alt, bands, COLOURS))
     base = alt.Chart(fluxes(one, bands)).encode(x=days, color=colour)
     points = base.mark_point(filled=True).encode(
         y=alt.Y("FLUXCAL:Q", title="FLUXCAL"), tooltip=["MJD", "BAND", "FLUXCAL", "FLUXCALERR"]
@@ -47,7 +49,7 @@ def plot_object(classifier: Classifier, light_curves: LightCurves, snid: str) ->
         .encode(
             x=days,
             y=alt.Y("P:Q", title="P(class)", scale=alt.Scale(domain=[0, 1])),
-            color=alt.Color("CLASS:N", title="class", scale=_scale(alt, classes)),
+            color=alt.Color("CLASS:N", title="class", scale=_scale(alt, classes, CLASS_COLOURS)),
             tooltip=["MJD", "CLASS", "P", "STATUS"],
         )
     )
@@ -72,5 +74,5 @@ def probabilities(classifier: Classifier, one: LightCurves) -> pd.DataFrame:
     return table.dropna(subset="P")
 
 
-def _scale(alt: Any, names: tuple[str, ...]) -> Any:
-    return alt.Scale(domain=list(names), range=[COLOURS[place % len(COLOURS)] for place in range(len(names))])
+def _scale(alt: Any, names: tuple[str, ...], colours: tuple[str, ...]) -> Any:
+    return alt.Scale(domain=list(names), range=[colours[place % len(colours)] for place in range(len(names))])

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import IO, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -59,10 +59,10 @@ def measure(script: str, *words: object) -> Measured:
     return watch([sys.executable, "-c", textwrap.dedent(script), *map(str, words)], subprocess.PIPE)
 
 
-def watch(command: Sequence[str], stdout: int | None = None) -> Measured:
+def watch(command: Sequence[str], stdout: int | IO[str] | None = None, stderr: int | IO[str] | None = None) -> Measured:
     """Run a command, and watch the memory of its process and of all below it."""
     start, peak = time.perf_counter(), 0
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=stdout, text=True) as process:
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=stdout, stderr=stderr, text=True) as process:
         while process.poll() is None:
             peak = max(peak, sum(_pss(number) for number in _family(process.pid)))
             time.sleep(0.05)

@@ -1,7 +1,12 @@
-"""What a classification must not depend on, and what it must bear: the acceptance list of the issue."""
+"""What a classification must not depend on, and what it must bear: the list in pipeline/classify/README.md."""
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,15 +14,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.classify import predict
 from pipeline.classify.catalogue import classify_catalogue
 from pipeline.classify.contract import ContractError, at_zeropoint, check_contract, rename_bands
 from pipeline.classify.inputs import to_light_curves
 from pipeline.classify.outputs import read_predictions
 from pipeline.classify.predict import Classifier, ClassifySettings
+from pipeline.evaluate.evaluation import evaluate
+from pipeline.ingest import reading
+from pipeline.ingest.settings import IngestSettings
 from pipeline.prepare.batches import PhotometryBatch
-from pipeline.schema import LightCurves
+from pipeline.schema import LightCurves, Truth
+from pipeline.store import Store, ingest
 from tests.builders import make_light_curves, make_survey
 from tests.small_model import small_classifier
+
+
+def test_the_list_names_tests_that_exist() -> None:
+    room = Path(predict.__file__).parent
+    named = set(re.findall(r"`(test_\w+)`", (room / "README.md").read_text(encoding="utf-8")))
+    written = [path.read_text(encoding="utf-8") for path in Path(__file__).parents[2].rglob("test_*.py")]
+    assert len(named) > 15
+    assert named - set(re.findall(r"def (test_\w+)", "".join(written))) == set()
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +174,65 @@ def test_an_object_is_drawn_with_its_fluxes_and_probabilities(light_curves: Ligh
     assert n_epochs in rows
     with pytest.raises(ValueError, match="no object with SNID nobody"):
         classifier.plot("nobody")
+
+
+def write_nights(light_curves: LightCurves, folder: Path, names: list[str]) -> Path:
+    """Write each object to a file, under one of these names."""
+    folder.mkdir()
+    tables = table_of(light_curves).groupby("SNID")
+    for name, (_, table) in zip(names, tables, strict=True):
+        table.to_csv(folder / name, index=False)
+    return folder
+
+
+def test_shuffled_files_and_two_workers_change_no_probability(
+    light_curves: LightCurves, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = light_curves.take(np.arange(8))
+    names = [f"night{number}.csv" for number in range(8)]
+    in_order, shuffled = Store.create(tmp_path / "one"), Store.create(tmp_path / "two")
+    ingest([write_nights(few, tmp_path / "in order", names)], in_order, IngestSettings(workers=1))
+    monkeypatch.setattr(reading, "CHUNK_FILES", 1)
+    ingest([write_nights(few, tmp_path / "shuffled", names[::-1])], shuffled, IngestSettings(workers=2))
+    assert_same(p_ia(in_order.light_curves()), p_ia(few))
+    assert_same(p_ia(shuffled.light_curves()), p_ia(few))
+
+
+def test_an_unknown_class_in_the_truth_changes_no_probability_and_counts_in_no_metric(
+    light_curves: LightCurves,
+) -> None:
+    truth = make_survey(40, seed=5)[1].table
+    is_known = np.arange(40) >= 6
+    names = {name: truth[name].where(is_known, "Kilonova") for name in ("CLASS", "SUBCLASS")}
+    predictions = small_classifier().classify(light_curves)
+    found = evaluate(predictions, Truth(truth.assign(**names)), name="with strangers", n_resamples=10)
+    without = evaluate(predictions, Truth(truth[is_known]), name="without", n_resamples=10)
+    assert (found.counts.n_objects, found.counts.n_without_truth, found.counts.n_evaluated) == (40, 6, 34)
+    assert found.metrics["auc"].value == without.metrics["auc"].value
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[Path]:
+    """A folder in which nothing can be written; for root, whom no permission stops, a file system of its own."""
+    folder.mkdir()
+    is_root = os.geteuid() == 0
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(folder)]
+    if is_root and subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("root cannot mount a read-only file system here")
+    if not is_root:
+        folder.chmod(0o555)
+    try:
+        yield folder
+    finally:
+        if is_root:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_read_only_output_is_a_clear_error_before_any_work(light_curves: LightCurves, tmp_path: Path) -> None:
+    small_classifier().checkpoint.save(tmp_path / "model")
+    table_of(light_curves.take(np.arange(2))).to_csv(tmp_path / "night.csv", index=False)
+    with read_only(tmp_path / "archive") as folder:
+        for path in (folder / "p.csv", folder / "new" / "p.csv"):
+            with pytest.raises(ValueError, match=r"cannot write .*(Read-only|Permission).*choose another folder"):
+                classify_catalogue(tmp_path / "night.csv", tmp_path / "model", [path], ClassifySettings())
+        assert list(folder.iterdir()) == []
