@@ -20,9 +20,9 @@ from torch import Tensor
 from models import LightCurveBatch
 from pipeline.prepare.split import Split
 from pipeline.settings import SettingsError
-from pipeline.train.checkpoint import Checkpoint
+from pipeline.train.checkpoint import Checkpoint, CheckpointError
 from pipeline.train.experiment import Experiment
-from pipeline.train.registry import OBJECTS, find_model
+from pipeline.train.registry import OBJECTS, UnknownModelError, find_model
 
 __all__ = ["Teacher", "TeacherError", "load_teacher", "settings_of_student"]
 
@@ -132,13 +132,16 @@ def load_teacher(experiment: Experiment) -> Teacher | None:
     """Load the classifier that `fit.teacher` means; None for an experiment without one.
 
     Raises:
-        UnknownModelError: if there is none of that name.
-        CheckpointError: if it cannot be read.
+        TeacherError: if there is none, or it cannot be read.
     """
     if not experiment.fit.teacher:
         return None
-    folder = find_model(experiment.fit.teacher)
-    checkpoint = Checkpoint.load(folder)
+    try:
+        folder = find_model(experiment.fit.teacher)
+        checkpoint = Checkpoint.load(folder)
+    except (UnknownModelError, CheckpointError) as error:
+        advice = "such as --set fit.teacher=runs/spcc; --set fit.teacher= trains without a teacher"
+        raise TeacherError(f"fit.teacher: {error}; {advice}") from None
     return Teacher(checkpoint, _parts(folder, checkpoint))
 
 
@@ -146,21 +149,25 @@ def settings_of_student(experiment: Experiment) -> Experiment:
     """Return an experiment with what it takes over from its teacher; as it is where it has none.
 
     Raises:
-        TeacherError: if the teacher reads or answers something else.
+        TeacherError: if there is no such teacher, or it reads or answers something else.
     """
     teacher = load_teacher(experiment)
     return experiment if teacher is None else teacher.settings_for(experiment)
 
 
 def _parts(folder: Path, checkpoint: Checkpoint) -> dict[str, frozenset[str]] | None:
-    """Who was in which part: beside a promoted classifier, or in the run that the folder is of."""
+    """Who was in which part: beside a promoted classifier, or in the run that the folder is of.
+
+    None too for a teacher that knows other objects besides, through a teacher of its own.
+    """
+    split_hash = checkpoint.card.get("split_hash")
+    if checkpoint.card.get("teacher", {}).get("split_hash", split_hash) != split_hash:
+        return None
     promoted, run = folder / OBJECTS, folder.parent / "split.parquet"
     if promoted.exists():
         table = pd.read_parquet(promoted)
-    elif run.exists():
-        table = pd.read_parquet(run)
-        if Split.from_table(table).hash != checkpoint.card.get("split_hash"):
-            return None
+    elif run.exists() and Split.from_table(found := pd.read_parquet(run)).hash == split_hash:
+        table = found
     else:
         return None
     return {part: frozenset(table.loc[table["PART"] == part, "SNID"]) for part in ("train", "validation")}

@@ -19,7 +19,7 @@ from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.experiment import Experiment, load_experiment
 from pipeline.train.fit import TrainingResult, choose_sample, train_classifier, training_data
 from pipeline.train.member import MemberRun
-from pipeline.train.registry import Registry, UnknownModelError
+from pipeline.train.registry import Registry
 from pipeline.train.state import StateError
 from pipeline.train.teacher import TeacherError, load_teacher, settings_of_student
 from tests.builders import make_batch, make_survey
@@ -43,7 +43,9 @@ def survey() -> Survey:
 def run(survey: Survey, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder of a teacher of two networks, with who was in which part."""
     folder = tmp_path_factory.mktemp("teacher")
-    result = train_classifier(*survey, experiment(fit={"members": 2, "learning_rate": 0.02}, **GLOBAL), folder)
+    result = train_classifier(*survey, experiment(fit={"learning_rate": 0.02}, **GLOBAL), folder)
+    shifted = {name: value + 0.05 for name, value in weights(result).items()}
+    replace(result.checkpoint, weights=[weights(result), shifted]).save(folder / "model")
     result.sample.split.to_table().to_parquet(folder / "split.parquet")
     return folder
 
@@ -180,13 +182,16 @@ def test_a_student_may_learn_from_other_objects_than_its_teacher(run: Path, surv
         renamed, Truth(truth.table.assign(SNID="9" + truth.table["SNID"])), experiment(run, {"epochs": 1}), tmp_path
     )
     assert result.checkpoint.card["split_hash"] != result.checkpoint.card["teacher"]["split_hash"]
+    result.sample.split.to_table().to_parquet(tmp_path / "split.parquet")
+    with pytest.raises(TeacherError, match="nothing says which objects"):
+        train_classifier(*survey, experiment(tmp_path, {"epochs": 1}, split={"seed": 2}), tmp_path / "next")
 
 
 def test_a_promoted_teacher_is_found_by_name_and_still_guards_its_objects(
     run: Path, survey: Survey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SNFLOW_MODELS", str(tmp_path / "models"))
-    with pytest.raises(UnknownModelError, match="no model named 'good'"):
+    with pytest.raises(TeacherError, match=r"fit\.teacher: no model named 'good'.*--set fit\.teacher="):
         settings_of_student(experiment("good"))
     Registry().promote("good", run)
     card = train_classifier(*survey, experiment("good", {"epochs": 1}), tmp_path / "run").checkpoint.card
