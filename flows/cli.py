@@ -59,7 +59,10 @@ Sources = Annotated[
 StoreOption = Annotated[Path, typer.Option("--store", help="Catalogue: a folder of Delta tables.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for what the verb writes; made if it is not there.")]
 ExperimentOption = Annotated[
-    str, typer.Option("--experiment", help="Name of an experiment (demo, spcc, spcc-ia, charnock17), or a .toml file.")
+    str,
+    typer.Option(
+        "--experiment", help="Name of an experiment (demo, spcc, spcc-ia, spcc-small, charnock17) or .toml file."
+    ),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as fit.epochs=10.")
@@ -267,6 +270,9 @@ def train(
     """Train and calibrate a classifier on the objects of known class; an interrupted training is resumed exactly.
 
     Example: `snflow train --store catalogue --experiment spcc --set fit.epochs=10 --out runs/short`
+
+    A small, fast network that learns what a good classifier says (a run, a folder or a name): `snflow train
+    --store runs/spcc/store --experiment spcc-small --set fit.teacher=runs/spcc --out runs/spcc-small`
     """
     with explained():
         from flows.train import train as train_flow
@@ -362,9 +368,10 @@ def report(
 
 def _experiment(name: str, words: list[str] | None, device: str) -> Experiment:
     from pipeline.train.experiment import load_experiment
+    from pipeline.train.teacher import settings_of_student
 
     chosen = [] if device == "auto" else [f"fit.device={device}"]
-    return load_experiment(name, EXPERIMENTS, [*chosen, *(words or [])])
+    return settings_of_student(load_experiment(name, EXPERIMENTS, [*chosen, *(words or [])]))
 
 
 def _ingest_settings(

@@ -104,7 +104,12 @@ class Checkpoint:
     @property
     def name(self) -> str:
         """Name of the experiment, and 8 digits that change with any weight."""
-        return f"{self.experiment.name}@{hashlib.sha256(self._weight_bytes()).hexdigest()[:8]}"
+        return f"{self.experiment.name}@{self.weights_sha256[:8]}"
+
+    @property
+    def weights_sha256(self) -> str:
+        """Checksum of the weights, as in model.json."""
+        return hashlib.sha256(self._weight_bytes()).hexdigest()
 
     def networks(self, device: torch.device | str = "cpu") -> list[LightCurveClassifier]:
         """Build the networks with their weights."""

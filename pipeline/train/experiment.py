@@ -36,6 +36,11 @@ class FitSettings(FrozenConfig):
     patience: int = Field(default=15, ge=1)
     """Training ends when the validation loss has not improved for so many epochs; the best epoch is kept."""
     class_weight: Literal["none", "balanced"] = "none"
+    teacher: str = ""
+    """Classifier whose probabilities the networks learn beside the true classes: a folder, that of a run, NAME or
+    NAME@VERSION; empty: none. What the experiment does not say of data and preparation is taken over from it."""
+    teacher_weight: float = Field(default=0.7, gt=0, le=1)
+    """Share of the teacher's probabilities in the loss; the true classes have the rest."""
     members: int = Field(default=1, ge=1)
     """Networks of the ensemble, each from its own seed, trained side by side on the cores there are."""
     seed: int = 1

@@ -30,6 +30,7 @@ from pipeline.train.member import LabelledObjects, Row, TrainingData
 from pipeline.train.novelty import fit_novelty
 from pipeline.train.reference import make_reference
 from pipeline.train.state import TrainingState
+from pipeline.train.teacher import Teacher, load_teacher
 from pipeline.train.verify import with_answers
 
 __all__ = ["Sample", "TrainingResult", "choose_sample", "prepare_photometry", "train_classifier"]
@@ -38,9 +39,12 @@ SAYS_NOTHING_OF_WEIGHTS: Final[dict[str, Any]] = {
     "name": True,
     "description": True,
     "protocol": True,
-    "fit": {"members"},
+    "fit": {"members", "teacher", "teacher_weight"},
 }
-"""Settings that leave the weights of a member as they are; a larger ensemble keeps the members it has."""
+"""Settings that leave the weights of a member as they are; a larger ensemble keeps the members it has.
+
+A teacher counts by its content, not by where it stands.
+"""
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,14 @@ def train_classifier(
     Raises:
         ValueError: if no object, or too few, can be trained on.
         StateError: if an earlier run in the folder had other settings or data.
+        TeacherError: if the teacher reads something else, or has learnt from test objects.
     """
+    teacher = load_teacher(experiment)
+    experiment = experiment if teacher is None else teacher.settings_for(experiment)
     sample = choose_sample(light_curves, truth, experiment)
-    data = training_data(sample, experiment)
+    if teacher is not None:
+        teacher.check_split(sample.split)
+    data = training_data(sample, experiment, teacher)
     rows: list[Row] = []
 
     def keep(row: Row) -> None:
@@ -140,28 +149,34 @@ def choose_sample(light_curves: LightCurves, truth: Truth, experiment: Experimen
     )
 
 
-def training_data(sample: Sample, experiment: Experiment) -> TrainingData:
-    """Resample the training and validation parts, and fit the normaliser on the former."""
+def training_data(sample: Sample, experiment: Experiment, teacher: Teacher | None = None) -> TrainingData:
+    """Resample the training and validation parts, and fit the normaliser on the former, or take over the teacher's."""
     (train, train_labels), (valid, valid_labels) = sample.part(sample.split.train), sample.part(sample.split.validation)
     resampled = prepare_photometry(train, experiment)
-    normaliser = build_normaliser(experiment.bands, experiment.normaliser)
-    normaliser.fit(resampled)
+    if teacher is None:
+        normaliser = build_normaliser(experiment.bands, experiment.normaliser)
+        normaliser.fit(resampled)
+    else:
+        normaliser = teacher.checkpoint.normaliser
     return TrainingData(
         train=LabelledObjects(resampled, train_labels),
         validation=LabelledObjects(prepare_photometry(valid, experiment), valid_labels),
         normaliser=normaliser,
         n_classes=len(CLASS_SETS[experiment.classes]),
-        fingerprint=fingerprint(sample, experiment),
+        fingerprint=fingerprint(sample, experiment, teacher),
+        teacher=teacher,
     )
 
 
-def fingerprint(sample: Sample, experiment: Experiment) -> str:
-    """Hash everything that decides the weights: settings, photometry, labels and split."""
+def fingerprint(sample: Sample, experiment: Experiment, teacher: Teacher | None = None) -> str:
+    """Hash everything that decides the weights: settings, photometry, labels, split and teacher."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(experiment.model_dump_json(exclude=SAYS_NOTHING_OF_WEIGHTS).encode())
     digest.update(data_hash(sample.light_curves).encode())
     digest.update(sample.split.hash.encode())
     digest.update(sample.labels.tobytes())
+    if teacher is not None:
+        digest.update(f"{teacher.hash} {experiment.fit.teacher_weight!r}".encode())
     return digest.hexdigest()
 
 
@@ -179,6 +194,7 @@ def calibrated_checkpoint(
 ) -> Checkpoint:
     """Put the best weights of each member together, and calibrate them on the validation part."""
     best_rows = [min(state.history, key=lambda row: row["VALID_LOSS"]) for state in states]
+    experiment, taught = named_teacher(experiment, data.teacher)
     checkpoint = Checkpoint(
         experiment=experiment,
         normaliser=data.normaliser,
@@ -195,6 +211,7 @@ def calibrated_checkpoint(
             "seeds": {"split": experiment.split.seed, "fit": experiment.fit.seed},
             "surveys": list(sample.light_curves.objects["SURVEY"].dropna().unique()),
             "versions": versions(),
+            **taught,
             "best_epochs": [int(row["EPOCH"]) for row in best_rows],
             "validation_loss": [round(row["VALID_LOSS"], 5) for row in best_rows],
             "validation_accuracy": [round(row["VALID_ACCURACY"], 5) for row in best_rows],
@@ -223,6 +240,14 @@ def calibrated_checkpoint(
     )
     with threads(experiment.fit.threads):
         return with_answers(calibrated)
+
+
+def named_teacher(experiment: Experiment, teacher: Teacher | None) -> tuple[Experiment, dict[str, Any]]:
+    """Name the teacher by what it is and not by where it stood, in the settings and on the card of its student."""
+    if teacher is None:
+        return experiment, {}
+    fit = experiment.fit.model_copy(update={"teacher": teacher.checkpoint.name})
+    return experiment.model_copy(update={"fit": fit}), {"teacher": teacher.provenance(fit.teacher_weight)}
 
 
 def acceptance(sample: Sample, train: Resampled, experiment: Experiment) -> Accepts:

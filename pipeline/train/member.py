@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models import LightCurveClassifier, build_model
+from models import LightCurveBatch, LightCurveClassifier, build_model
 from pipeline.prepare.augment import augment
 from pipeline.prepare.batches import shuffled_batches
 from pipeline.prepare.normalise import Normaliser
@@ -25,6 +25,7 @@ from pipeline.prepare.resample import Resampled, complete
 from pipeline.train.experiment import Experiment, FitSettings
 from pipeline.train.inference import Preparation, choose_device, ensemble_logits, threads
 from pipeline.train.state import TrainingState, optimizer_from_state, optimizer_to_state
+from pipeline.train.teacher import Teacher
 
 __all__ = ["LabelledObjects", "TrainingData", "train_member"]
 
@@ -43,13 +44,14 @@ class LabelledObjects:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a member trains on; the normaliser was fitted on the training part."""
+    """What a member trains on; the normaliser was fitted on the training part, by the teacher if there is one."""
 
     train: LabelledObjects
     validation: LabelledObjects
     normaliser: Normaliser
     n_classes: int
     fingerprint: str
+    teacher: Teacher | None = None
 
 
 def train_member(
@@ -104,6 +106,7 @@ class MemberRun:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), fit.learning_rate, weight_decay=fit.weight_decay)
         self.schedule = make_schedule(self.optimizer, fit, len(data.train.labels))
         self.class_weights = class_weights(data.train.labels, data.n_classes, fit).to(self.device)
+        self.teacher = None if data.teacher is None else data.teacher.answering(self.device)
         self.best = {key: value.clone() for key, value in self.average.module.state_dict().items()}
         self.history: list[Row] = []
 
@@ -156,8 +159,7 @@ class MemberRun:
         for rows in shuffled_batches(train.resampled.lengths, experiment.fit.batch_size, rng):
             photometry = augment(train.resampled.batch(rows), experiment.augment, generator)
             batch = self.data.normaliser(complete(photometry, experiment.resampler, generator)).to(self.device)
-            targets = torch.from_numpy(train.labels[rows]).to(self.device)
-            loss = F.cross_entropy(self.model(batch), targets, self.class_weights)
+            loss = self.loss(batch, torch.from_numpy(train.labels[rows]).to(self.device))
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.model.parameters(), experiment.fit.clip)
@@ -166,6 +168,15 @@ class MemberRun:
             self.average.update_parameters(self.model)
             total += loss.item() * len(rows)
         return total / len(train.labels)
+
+    def loss(self, batch: LightCurveBatch, targets: Tensor) -> Tensor:
+        """Cross-entropy with the true classes, and with a teacher's probabilities of the very same batch."""
+        logits = self.model(batch)
+        loss = F.cross_entropy(logits, targets, self.class_weights)
+        if self.teacher is None:
+            return loss
+        weight = self.experiment.fit.teacher_weight
+        return (1 - weight) * loss + weight * F.cross_entropy(logits, self.teacher(batch))
 
     def state(self) -> TrainingState:
         """Return everything needed to go on from here."""

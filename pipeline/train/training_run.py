@@ -41,7 +41,8 @@ def train_from_store(
     write_parquet(result.sample.split.to_table(), out / "split.parquet")
     write_atomically(out / "history.csv", result.history.to_csv(index=False))
     summary = summarise(result, catalogue, time.perf_counter() - started)
-    write_record(out, "train", {"store": str(store), "experiment": experiment.model_dump()}, summary, command)
+    configuration = {"store": str(store), "experiment": result.checkpoint.experiment.model_dump()}
+    write_record(out, "train", configuration, summary, command)
     return summary
 
 
@@ -49,8 +50,10 @@ def summarise(result: TrainingResult, store: Store, seconds: float) -> dict[str,
     """Say in numbers what was trained."""
     checkpoint, sample = result.checkpoint, result.sample
     best = result.history.loc[result.history.groupby("MEMBER")["VALID_LOSS"].idxmin()]
+    teacher = checkpoint.experiment.fit.teacher
     return {
         "model": checkpoint.name,
+        **({"teacher": teacher} if teacher else {}),
         "n_objects": len(sample.light_curves),
         "cuts": dict(sample.cuts),
         "split": sample.split.counts,

@@ -48,6 +48,8 @@ def test_wrong_words_exit_with_2_and_say_what_was_expected(tmp_path: Path) -> No
     assert "there are charnock17" in invoke(
         "train", "--store", tmp_path, "--experiment", "x", "--out", tmp_path, code=2
     )
+    student = ("--experiment", "spcc-small", "--set", "fit.teacher=no/such/run", "--out", tmp_path / "run")
+    assert "fit.teacher: no checkpoint in" in invoke("run", tmp_path, *student, code=2).replace("\n", " ")
     words = ("classify", tmp_path, "--model", tmp_path, "--out", "p.csv", "--band-map", "g")
     assert "expected --band-map A=B" in invoke(*words, code=2)
 

@@ -1,0 +1,177 @@
+"""A trained classifier as the teacher of a smaller one, which learns its probabilities beside the true classes.
+
+Both see the same tensors of each batch: augmented, cut off, filled and without redshift alike (knowledge distillation,
+Hinton, Vinyals & Dean 2015, arXiv:1503.02531).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from models import LightCurveBatch
+from pipeline.prepare.split import Split
+from pipeline.settings import SettingsError
+from pipeline.train.checkpoint import Checkpoint, CheckpointError
+from pipeline.train.experiment import Experiment
+from pipeline.train.registry import OBJECTS, UnknownModelError, find_model
+
+__all__ = ["Teacher", "TeacherError", "load_teacher", "settings_of_student"]
+
+SAME_AS_TEACHER: Final = ("bands", "classes", "deredden", "resampler", "normaliser")
+"""Settings that decide what the networks read and answer: another value is refused."""
+
+TAKEN_OVER: Final = (*SAME_AS_TEACHER, "selection", "split", "augment")
+"""Settings that a student takes over where its experiment says nothing of them."""
+
+
+class TeacherError(SettingsError):
+    """A teacher that cannot teach this student; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained classifier that teaches.
+
+    Attributes:
+        checkpoint: the classifier.
+        parts: the SNIDs of its training and validation parts, by part; None where nothing says who they were.
+    """
+
+    checkpoint: Checkpoint
+    parts: dict[str, frozenset[str]] | None
+
+    @property
+    def hash(self) -> str:
+        """32 hexadecimal digits over all that decides its answers."""
+        checkpoint = self.checkpoint
+        settings = checkpoint.experiment.model_dump(mode="json", include=set(SAME_AS_TEACHER))
+        content = [checkpoint.weights_sha256, checkpoint.temperature, checkpoint.normaliser.state(), settings]
+        return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
+
+    def settings_for(self, experiment: Experiment) -> Experiment:
+        """Return the settings of a student, with what it takes over from its teacher.
+
+        Raises:
+            TeacherError: one list of the settings that the two must share and do not.
+        """
+        own = self.checkpoint.experiment
+        differing = [
+            f"{name} is {_shown(own, name)}, the experiment says {_shown(experiment, name)}"
+            for name in SAME_AS_TEACHER
+            if name in experiment.model_fields_set and getattr(experiment, name) != getattr(own, name)
+        ]
+        if differing:
+            raise TeacherError(
+                f"the teacher {self.checkpoint.name} and its student must read and answer the same: of the teacher "
+                f"{'; '.join(differing)}. Leave these settings out, and the student takes over its teacher's"
+            )
+        missing = [name for name in TAKEN_OVER if name not in experiment.model_fields_set]
+        return experiment.model_copy(update={name: getattr(own, name) for name in missing})
+
+    def check_split(self, split: Split) -> None:
+        """Make sure that its answers tell nothing of the student's test and validation objects.
+
+        Raises:
+            TeacherError: if it has learnt from some of them, or nothing says whether it has.
+        """
+        card, name = self.checkpoint.card, self.checkpoint.name
+        if card.get("split_hash") == split.hash:
+            return
+        advice = (
+            "the student's catalogue and [split] should be the teacher's: leave [split] out to take it over, or train "
+            "a teacher on this split"
+        )
+        if self.parts is None:
+            raise TeacherError(
+                f"nothing says which objects the teacher {name} has learnt from, and its split is not its student's "
+                f"({card.get('split_hash')}, {split.hash}): give the folder of its run, or promote it from there; "
+                f"or {advice}"
+            )
+        learnt, seen = self.parts["train"], self.parts["train"] | self.parts["validation"]
+        n_test, n_validation = len(seen.intersection(split.test)), len(learnt.intersection(split.validation))
+        if n_test or n_validation:
+            raise TeacherError(
+                f"the teacher {name} has learnt from {n_test} of the {len(split.test)} test objects of its student and "
+                f"from {n_validation} of the {len(split.validation)} for validation, whose numbers would be too good; "
+                f"{advice}"
+            )
+
+    def answering(self, device: torch.device) -> Callable[[LightCurveBatch], Tensor]:
+        """Return a function from a batch to calibrated probabilities, (batch, n_classes), that no gradient follows."""
+        networks, temperature = self.checkpoint.networks(device), self.checkpoint.temperature
+
+        def answer(batch: LightCurveBatch) -> Tensor:
+            with torch.no_grad():
+                return torch.stack([(network(batch) / temperature).softmax(1) for network in networks]).mean(0)
+
+        return answer
+
+    def provenance(self, weight: float) -> dict[str, Any]:
+        """Return what the card of a student says of its teacher."""
+        name, _, version = self.checkpoint.name.rpartition("@")
+        return {
+            "name": name,
+            "version": version,
+            "weights_sha256": self.checkpoint.weights_sha256,
+            "hash": self.hash,
+            "split_hash": self.checkpoint.card.get("split_hash"),
+            "weight": weight,
+        }
+
+
+def load_teacher(experiment: Experiment) -> Teacher | None:
+    """Load the classifier that `fit.teacher` means; None for an experiment without one.
+
+    Raises:
+        TeacherError: if there is none, or it cannot be read.
+    """
+    if not experiment.fit.teacher:
+        return None
+    try:
+        folder = find_model(experiment.fit.teacher)
+        checkpoint = Checkpoint.load(folder)
+    except (UnknownModelError, CheckpointError) as error:
+        advice = "such as --set fit.teacher=runs/spcc; --set fit.teacher= trains without a teacher"
+        raise TeacherError(f"fit.teacher: {error}; {advice}") from None
+    return Teacher(checkpoint, _parts(folder, checkpoint))
+
+
+def settings_of_student(experiment: Experiment) -> Experiment:
+    """Return an experiment with what it takes over from its teacher; as it is where it has none.
+
+    Raises:
+        TeacherError: if there is no such teacher, or it reads or answers something else.
+    """
+    teacher = load_teacher(experiment)
+    return experiment if teacher is None else teacher.settings_for(experiment)
+
+
+def _parts(folder: Path, checkpoint: Checkpoint) -> dict[str, frozenset[str]] | None:
+    """Who was in which part: beside a promoted classifier, or in the run that the folder is of.
+
+    None too for a teacher that knows other objects besides, through a teacher of its own.
+    """
+    split_hash = checkpoint.card.get("split_hash")
+    if checkpoint.card.get("teacher", {}).get("split_hash", split_hash) != split_hash:
+        return None
+    promoted, run = folder / OBJECTS, folder.parent / "split.parquet"
+    if promoted.exists():
+        table = pd.read_parquet(promoted)
+    elif run.exists() and Split.from_table(found := pd.read_parquet(run)).hash == split_hash:
+        table = found
+    else:
+        return None
+    return {part: frozenset(table.loc[table["PART"] == part, "SNID"]) for part in ("train", "validation")}
+
+
+def _shown(experiment: Experiment, name: str) -> str:
+    return json.dumps(experiment.model_dump(mode="json")[name], ensure_ascii=False)
