@@ -11,6 +11,12 @@ from torch import Tensor, nn
 from models.base import FrozenConfig, LightCurveBatch, LightCurveClassifier
 
 CELLS: Final[dict[str, Callable[..., nn.RNNBase]]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+BOTH_WAYS: Final[dict[str, Callable[..., tuple[Tensor, ...]]]] = {
+    "rnn": torch.rnn_tanh,
+    "gru": torch.gru,
+    "lstm": torch.lstm,
+}
+"""What runs a cell over both directions at once."""
 
 
 class RecurrentConfig(FrozenConfig):
@@ -43,18 +49,32 @@ class RecurrentLayer(nn.Module):
         cell = CELLS[config.cell]
         self.forwards = cell(input_size, hidden_size, batch_first=True)
         self.backwards = cell(input_size, hidden_size, batch_first=True) if config.bidirectional else None
+        self.cell = config.cell
         self.merge = config.merge
         self.output_size = hidden_size * (2 if config.bidirectional and config.merge == "concat" else 1)
 
-    def forward(self, steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, steps: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Map (batch, time, input) to outputs of each step, and to what the directions say last, (batch, output)."""
+        if mask is None and self.backwards is not None:
+            return self.without_padding(steps, self.backwards)
         ahead: Tensor = self.forwards(steps)[0]
-        if self.backwards is None:
+        if mask is None or self.backwards is None:
             return ahead, last_step(ahead, mask)
         reversal = reversed_steps(mask)
         back: Tensor = self.backwards(take_steps(steps, reversal))[0]
         outputs = self.join(ahead, take_steps(back, reversal))
         return outputs, self.join(last_step(ahead, mask), last_step(back, mask))
+
+    def without_padding(self, steps: Tensor, backwards: nn.RNNBase) -> tuple[Tensor, Tensor]:
+        """Do what `forward` does in one call for both directions, where every step exists."""
+        size = self.forwards.hidden_size
+        start = steps.new_zeros(2, len(steps), size)
+        weights = [*self.forwards._flat_weights, *backwards._flat_weights]
+        state = (start, start) if self.cell == "lstm" else start
+        outputs = BOTH_WAYS[self.cell](steps, state, weights, True, 1, 0.0, False, True, True)[0]
+        ahead, back = outputs[..., :size], outputs[..., size:]
+        both = outputs if self.merge == "concat" else ahead + back
+        return both, self.join(ahead[:, -1], back[:, 0])
 
     def join(self, ahead: Tensor, back: Tensor) -> Tensor:
         """Merge the two directions."""
@@ -69,9 +89,10 @@ class Attention(nn.Module):
         self.scores = nn.Linear(input_size, heads)
         self.output_size = input_size * (heads + 1)
 
-    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, steps: Tensor, mask: Tensor | None) -> Tensor:
         """Map (batch, time, input) to (batch, input × (heads + 1))."""
-        weights = self.scores(steps).masked_fill(~mask[..., None], float("-inf")).softmax(dim=1)
+        scores = self.scores(steps)
+        weights = (scores if mask is None else scores.masked_fill(~mask[..., None], float("-inf"))).softmax(dim=1)
         heads = torch.einsum("bth,btd->bhd", weights, steps).flatten(1)
         return torch.cat([heads, masked_mean(steps, mask)], dim=-1)
 
@@ -99,9 +120,11 @@ class RecurrentClassifier(LightCurveClassifier):
 
     def forward(self, batch: LightCurveBatch) -> Tensor:
         """Return logits of shape (batch, n_classes)."""
-        mask = batch.mask
-        context = batch.context[:, None].expand(-1, mask.shape[1], -1)
-        steps = torch.cat([batch.sequence, context], dim=-1) * mask[..., None]
+        mask = None if needs_no_mask(batch) else batch.mask
+        context = batch.context[:, None].expand(-1, batch.mask.shape[1], -1)
+        steps = torch.cat([batch.sequence, context], dim=-1)
+        if mask is not None:
+            steps = steps * mask[..., None]
         steps = self.embedding(steps)
         for layer in self.layers:
             outputs, last = layer(steps, mask)
@@ -125,6 +148,12 @@ def make_head(input_size: int, hidden_size: int, n_classes: int, dropout: float)
     )
 
 
+def needs_no_mask(batch: LightCurveBatch) -> bool:
+    """Whether only answers are wanted, on the CPU, and there is no padding that would have to be kept out."""
+    is_answering = torch.is_inference_mode_enabled() and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return is_answering and batch.mask.device.type == "cpu" and bool(batch.mask.all())
+
+
 def reversed_steps(mask: Tensor) -> Tensor:
     """For each step, the one that stands at its place when each sequence is reversed within its own length."""
     steps = torch.arange(mask.shape[1], device=mask.device)
@@ -132,8 +161,10 @@ def reversed_steps(mask: Tensor) -> Tensor:
     return torch.where(mirrored >= 0, mirrored, steps)
 
 
-def last_step(values: Tensor, mask: Tensor) -> Tensor:
-    """(batch, size) of (batch, time, size) at the last step that exists."""
+def last_step(values: Tensor, mask: Tensor | None) -> Tensor:
+    """(batch, size) of (batch, time, size) at the last step that exists; without a mask all do."""
+    if mask is None:
+        return values[:, -1]
     return values[torch.arange(len(values), device=values.device), mask.sum(dim=1) - 1]
 
 
@@ -142,7 +173,9 @@ def take_steps(values: Tensor, index: Tensor) -> Tensor:
     return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Average (batch, time, size) over the steps that exist."""
+def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Average (batch, time, size) over the steps that exist; without a mask all do."""
+    if mask is None:
+        return values.mean(dim=1)
     weights = mask[..., None].to(values.dtype)
     return (values * weights).sum(dim=1) / weights.sum(dim=1)

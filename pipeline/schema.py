@@ -146,7 +146,9 @@ class LightCurves:
     @property
     def bands(self) -> tuple[str, ...]:
         """Bands that occur, in order of name."""
-        return tuple(sorted(cast("pd.Series[str]", self.epochs["BAND"]).cat.remove_unused_categories().cat.categories))
+        bands = cast("pd.Series[str]", self.epochs["BAND"]).cat
+        counts = np.bincount(bands.codes.to_numpy() + 1, minlength=len(bands.categories) + 1)
+        return tuple(sorted(str(name) for name in bands.categories[counts[1:] > 0]))
 
     @property
     def object_index(self) -> npt.NDArray[np.int64]:

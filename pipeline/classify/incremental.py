@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -133,34 +134,30 @@ def classify_store(
     snids: list[str] = asked["SNID"].to_pylist()
     if snids and renewal.since is not None:
         snids = _measured_since(store, snids, renewal, version)
-    notes: list[str] = []
+    notes: Counter[str] = Counter()
     if snids:
         from pipeline.classify.predict import Classifier
 
         classifier = Classifier.load(model, settings)
         chunks = _Chunks(store, snids, settings, renewal.objects_per_commit, version)
-        notes = chunks.check(classifier, is_whole=len(snids) == len(present))
+        chunks.check(classifier, is_whole=len(snids) == len(present))
         for done, light_curves in chunks:
+            notes.update(dict.fromkeys(chunks.notes(light_curves, classifier), len(light_curves)))
             predictions = classifier.predict(light_curves, _shifted(progress, done, len(snids)))
             table.add(predictions, key, renewal.everything)
     predictions, n_left_out = _whole(store, key, present, renewal, model)
-    return Renewed(predictions, len(snids), n_left_out, notes)
+    return Renewed(predictions, len(snids), n_left_out, _told(notes, len(snids)))
 
 
 @dataclass(frozen=True)
 class _Chunks:
-    """The light curves that are to be classified, a bounded number at a time, each time read anew.
-
-    Attributes:
-        bands: those seen so far, before any was renamed.
-    """
+    """The light curves that are to be classified, a bounded number at a time, each time read anew."""
 
     store: Store
     snids: list[str]
     settings: ClassifySettings
     size: int
     version: int
-    bands: set[str] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[tuple[int, LightCurves]]:
         """Yield how many came before, and light curves in the model's bands and zeropoint."""
@@ -169,48 +166,43 @@ class _Chunks:
 
         done = 0
         for light_curves in self.store.stream(self.snids, self.size, self.version):
-            self.bands.update(light_curves.bands)
             here = {old: new for old, new in self.settings.band_map.items() if old in light_curves.bands}
             renamed = choose_bands(light_curves, self.settings.model_copy(update={"band_map": here}))
             yield done, at_zeropoint(renamed, self.settings.zeropoint)
             done += len(light_curves)
 
-    def check(self, classifier: Classifier, is_whole: bool) -> list[str]:
-        """Hold all of them against the contract before any is classified.
+    def check(self, classifier: Classifier, is_whole: bool) -> None:
+        """Hold the bands of all of them against the contract before any is classified.
 
         Args:
             classifier: whose contract.
             is_whole: whether these are all objects of the store, so that a band to rename must be among them.
 
-        Returns:
-            Notes on what is accepted but differs from the training data; of more than one chunk, how many objects are
-            in the chunks that a note is of.
-
         Raises:
-            ContractError: with the mismatches of all chunks, each once.
+            ContractError: with all mismatches.
             ValueError: if a band to rename is nowhere.
         """
-        from pipeline.classify.contract import ContractError, check_contract
+        from pipeline.classify.contract import check_bands
+
+        bands, names = self.store.bands(self.snids, self.size, self.version), self.settings.band_map
+        absent = set(names) - bands
+        if absent and is_whole:
+            raise ValueError(f"--band-map names {sorted(absent)}, but the data have only {sorted(bands)}")
+        renamed = {names.get(band, band) for band in bands}
+        check_bands(renamed - set(self.settings.ignore_bands), classifier.checkpoint)
+
+    def notes(self, light_curves: LightCurves, classifier: Classifier) -> list[str]:
+        """Tell how some of them differ from the training data."""
+        from pipeline.classify.contract import check_contract
         from pipeline.classify.predict import with_redshift
 
-        mismatches: dict[str, None] = {}
-        notes: dict[str, int] = {}
-        for _, light_curves in self:
-            try:
-                read = with_redshift(light_curves, self.settings.redshift)
-                found = check_contract(read, classifier.checkpoint, self.settings.redshift)
-            except ContractError as error:
-                mismatches |= dict.fromkeys(error.mismatches)
-            else:
-                for note in found:
-                    notes[note] = notes.get(note, 0) + len(light_curves)
-        absent = set(self.settings.band_map) - self.bands
-        if absent and is_whole:
-            raise ValueError(f"--band-map names {sorted(absent)}, but the data have only {sorted(self.bands)}")
-        if mismatches:
-            raise ContractError(classifier.name, list(mismatches))
-        n_objects = len(self.snids)
-        return [note if n == n_objects else f"of {n:,} of {n_objects:,} objects: {note}" for note, n in notes.items()]
+        read = with_redshift(light_curves, self.settings.redshift)
+        return check_contract(read, classifier.checkpoint, self.settings.redshift)
+
+
+def _told(notes: Counter[str], n_objects: int) -> list[str]:
+    """Say of each note how many objects are in the chunks that it is of, where it is not of all."""
+    return [note if n == n_objects else f"of {n:,} of {n_objects:,} objects: {note}" for note, n in notes.items()]
 
 
 def _shifted(

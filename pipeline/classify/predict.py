@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import Field
 
 from pipeline.classify.abstain import nights_after_brightest, reasons_to_abstain
-from pipeline.classify.contract import check_contract, ignore_bands
+from pipeline.classify.contract import check_bands, check_contract, ignore_bands
 from pipeline.classify.failures import Failures, bisect
 from pipeline.classify.inputs import Photometry, Taken, take_input
 from pipeline.prepare.resample import Resampled
@@ -156,7 +156,7 @@ class Classifier:
             progress: called with how many objects are done, and how many there are.
             why_empty: by SNID, why an object has no measurement, where that is known.
         """
-        check_contract(light_curves, self.checkpoint)
+        check_bands(light_curves.bands, self.checkpoint)
         n_objects, size = len(light_curves), self.settings.chunk_objects
         failures = Failures(self.settings.max_failed)
         tables = []
