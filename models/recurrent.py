@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from models.base import FrozenConfig, LightCurveBatch, LightCurveClassifier
 
 CELLS: Final[dict[str, Callable[..., nn.RNNBase]]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-BOTH_WAYS: Final[dict[str, Callable[..., tuple[Tensor, ...]]]] = {
+RUN: Final[dict[str, Callable[..., tuple[Tensor, ...]]]] = {
     "rnn": torch.rnn_tanh,
     "gru": torch.gru,
     "lstm": torch.lstm,
 }
-"""What runs a cell over both directions at once."""
+"""What runs a cell with given weights, over both directions at once."""
 
 
 class RecurrentConfig(FrozenConfig):
@@ -53,26 +53,32 @@ class RecurrentLayer(nn.Module):
         self.merge = config.merge
         self.output_size = hidden_size * (2 if config.bidirectional and config.merge == "concat" else 1)
 
-    def forward(self, steps: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Map (batch, time, input) to outputs of each step, and to what the directions say last, (batch, output)."""
-        if mask is None and self.backwards is not None:
-            return self.without_padding(steps, self.backwards)
         ahead: Tensor = self.forwards(steps)[0]
-        if mask is None or self.backwards is None:
+        if self.backwards is None:
             return ahead, last_step(ahead, mask)
         reversal = reversed_steps(mask)
         back: Tensor = self.backwards(take_steps(steps, reversal))[0]
         outputs = self.join(ahead, take_steps(back, reversal))
         return outputs, self.join(last_step(ahead, mask), last_step(back, mask))
 
-    def without_padding(self, steps: Tensor, backwards: nn.RNNBase) -> tuple[Tensor, Tensor]:
-        """Do what `forward` does in one call for both directions, where every step exists."""
+    def without_padding(self, steps: Tensor, embedding: nn.Module | None = None) -> tuple[Tensor, Tensor]:
+        """Do what `forward` does in one call for both directions, where every step exists.
+
+        Args:
+            steps: (batch, time, input), before the embedding if there is one.
+            embedding: a linear layer, which becomes one with the layer's own weights: they meet fewer inputs so.
+        """
+        cells = [self.forwards] if self.backwards is None else [self.forwards, self.backwards]
         size = self.forwards.hidden_size
-        start = steps.new_zeros(2, len(steps), size)
-        weights = [*self.forwards._flat_weights, *backwards._flat_weights]
+        start = steps.new_zeros(len(cells), len(steps), size)
+        weights = [weight for cell in cells for weight in embedded(cell, embedding)]
         state = (start, start) if self.cell == "lstm" else start
-        outputs = BOTH_WAYS[self.cell](steps, state, weights, True, 1, 0.0, False, True, True)[0]
+        outputs = RUN[self.cell](steps, state, weights, True, 1, 0.0, False, len(cells) == 2, True)[0]
         ahead, back = outputs[..., :size], outputs[..., size:]
+        if self.backwards is None:
+            return ahead, ahead[:, -1]
         both = outputs if self.merge == "concat" else ahead + back
         return both, self.join(ahead[:, -1], back[:, 0])
 
@@ -123,12 +129,7 @@ class RecurrentClassifier(LightCurveClassifier):
         mask = None if needs_no_mask(batch) else batch.mask
         context = batch.context[:, None].expand(-1, batch.mask.shape[1], -1)
         steps = torch.cat([batch.sequence, context], dim=-1)
-        if mask is not None:
-            steps = steps * mask[..., None]
-        steps = self.embedding(steps)
-        for layer in self.layers:
-            outputs, last = layer(steps, mask)
-            steps = self.dropout(outputs)
+        steps, last = self.read(steps, mask) if mask is not None else self.read_whole(steps)
         if self.pooling == "consensus":
             return masked_mean(self.head(steps), mask)
         if self.attention is not None:
@@ -137,6 +138,31 @@ class RecurrentClassifier(LightCurveClassifier):
             pooled = masked_mean(steps, mask) if self.pooling == "mean" else self.dropout(last)
         logits: Tensor = self.head(pooled)
         return logits
+
+
+    def read(self, steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Run embedding and layers: outputs of each step, and what the last layer says last."""
+        steps = self.embedding(steps * mask[..., None])
+        for layer in self.layers:
+            outputs, last = layer(steps, mask)
+            steps = self.dropout(outputs)
+        return steps, last
+
+    def read_whole(self, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Do what `read` does where every step exists, faster."""
+        embedding = self.embedding if isinstance(self.embedding, nn.Linear) else None
+        for layer in self.layers:
+            outputs, last = layer.without_padding(steps, embedding)  # type: ignore[operator]
+            steps, embedding = self.dropout(outputs), None
+        return steps, last
+
+
+def embedded(cell: nn.RNNBase, embedding: nn.Module | None) -> list[Tensor]:
+    """Return the weights of a cell that reads what has not been through the embedding."""
+    inputs, hidden, bias, hidden_bias = cast("list[Tensor]", cell._flat_weights)
+    if not isinstance(embedding, nn.Linear):
+        return [inputs, hidden, bias, hidden_bias]
+    return [inputs @ embedding.weight, hidden, bias + inputs @ embedding.bias, hidden_bias]
 
 
 def make_head(input_size: int, hidden_size: int, n_classes: int, dropout: float) -> nn.Module:
@@ -161,10 +187,8 @@ def reversed_steps(mask: Tensor) -> Tensor:
     return torch.where(mirrored >= 0, mirrored, steps)
 
 
-def last_step(values: Tensor, mask: Tensor | None) -> Tensor:
-    """(batch, size) of (batch, time, size) at the last step that exists; without a mask all do."""
-    if mask is None:
-        return values[:, -1]
+def last_step(values: Tensor, mask: Tensor) -> Tensor:
+    """(batch, size) of (batch, time, size) at the last step that exists."""
     return values[torch.arange(len(values), device=values.device), mask.sum(dim=1) - 1]
 
 

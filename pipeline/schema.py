@@ -250,7 +250,7 @@ class Predictions:
         further = [name for name in self.table.columns[len(expected) :] if not is_optional(name, self.classes)]
         if list(self.table.columns[: len(expected)]) != expected or further:
             raise ValueError(f"predictions must have the columns {expected}, came {list(self.table.columns)}")
-        unknown = set(self.table["STATUS"]) - set(STATUSES)
+        unknown = set(self.table["STATUS"].unique()) - set(STATUSES)
         if unknown:
             raise ValueError(f"unknown STATUS {sorted(unknown)}; expected one of {STATUSES}")
         sums = self.probabilities.sum(axis=1)

@@ -110,10 +110,11 @@ def at_zeropoint(light_curves: LightCurves, zeropoint: float | None) -> LightCur
 
 
 def _differences(light_curves: LightCurves, checkpoint: Checkpoint, redshift: str) -> Iterator[str]:
-    missing = [band for band in checkpoint.experiment.bands if band not in light_curves.bands]
+    seen = set(light_curves.bands)
+    missing = [band for band in checkpoint.experiment.bands if band not in seen]
     if missing:
         yield f"the data have no measurement in {', '.join(missing)}, which the model was trained with"
-    surveys = sorted(set(light_curves.objects["SURVEY"].dropna()) - set(checkpoint.accepts.surveys))
+    surveys = sorted(set(light_curves.objects["SURVEY"].dropna().unique()) - set(checkpoint.accepts.surveys))
     if surveys:
         trained = ", ".join(checkpoint.accepts.surveys)
         yield f"survey {', '.join(surveys)} is not one the model was trained on ({trained}): look at NOVELTY and drift"

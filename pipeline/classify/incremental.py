@@ -42,7 +42,7 @@ class Renewal(FrozenConfig):
     """Also those whose present photometry was classified before with this model and these settings."""
     since: float | None = None
     """Only objects with a measurement later than this MJD; a date, such as 2026-11-23, is its midnight in UTC."""
-    objects_per_commit: int = Field(default=5_000, gt=0)
+    objects_per_commit: int = Field(default=10_000, gt=0)
     """Objects whose predictions are written at a time: what a crash can lose."""
 
     @field_validator("since", mode="before")

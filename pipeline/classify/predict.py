@@ -168,7 +168,7 @@ class Classifier:
                     progress(start + done, n_objects)
 
             work = bisect(partial(self._classify_chunk, progress=report), self._failed_rows, failures)
-            tables.append(work(light_curves.take(rows)))
+            tables.append(work(light_curves if len(rows) == n_objects else light_curves.take(rows)))
         table = pd.concat(tables, ignore_index=True)
         if why_empty:
             is_empty = (table["STATUS"] == "rejected") & table["SNID"].isin(list(why_empty))
@@ -216,7 +216,8 @@ class Classifier:
         reasons = select(light_curves, experiment.bands, experiment.selection).reasons
         status = np.where(reasons == "", "classified", "rejected").astype(object)
         accepted = np.flatnonzero(reasons == "")
-        resampled = prepare_photometry(with_redshift(light_curves, self.settings.redshift).take(accepted), experiment)
+        chosen = light_curves if len(accepted) == len(light_curves) else light_curves.take(accepted)
+        resampled = prepare_photometry(with_redshift(chosen, self.settings.redshift), experiment)
         answers = self._answers(resampled, progress)
         check_finite(answers.members)
         novelty = self._novelty(resampled)

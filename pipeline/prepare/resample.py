@@ -122,10 +122,10 @@ def group_epochs(light_curves: LightCurves, bands: tuple[str, ...], gap_days: fl
     """
     column = band_columns(light_curves, bands)
     used = column >= 0
-    column, owner = column[used], light_curves.object_index[used]
-    mjd = light_curves.epochs["MJD"].to_numpy()[used]
-    flux = light_curves.epochs["FLUXCAL"].to_numpy()[used]
-    weight = 1 / np.square(light_curves.epochs["FLUXCALERR"].to_numpy()[used])
+    epochs = [light_curves.epochs[name].to_numpy() for name in ("MJD", "FLUXCAL", "FLUXCALERR")]
+    values = [column, light_curves.object_index, *epochs]
+    column, owner, mjd, flux, flux_err = values if used.all() else [some[used] for some in values]
+    weight = 1 / np.square(flux_err)
     step, first = group_index(owner, mjd, gap_days)
     n_steps, n_bands = len(first), len(bands)
     cell = step * n_bands + column
