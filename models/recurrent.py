@@ -139,7 +139,6 @@ class RecurrentClassifier(LightCurveClassifier):
         logits: Tensor = self.head(pooled)
         return logits
 
-
     def read(self, steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Run embedding and layers: outputs of each step, and what the last layer says last."""
         steps = self.embedding(steps * mask[..., None])

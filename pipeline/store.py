@@ -150,7 +150,9 @@ class Store:
             found.update(pc.unique(pc.list_flatten(rows["BAND"])).to_pylist())
         return found
 
-    def _batches(self, snids: Collection[str], columns: list[str], size: int, version: int | None) -> Iterator[pa.Table]:
+    def _batches(
+        self, snids: Collection[str], columns: list[str], size: int, version: int | None
+    ) -> Iterator[pa.Table]:
         """Read columns of some objects in the order in which they are stored; memory is bounded by `size` objects."""
         wanted = pa.array(snids, pa.string())
         source = self._table("light_curves", version).to_pyarrow_dataset()

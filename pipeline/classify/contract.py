@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.classify.settings import ContractError
 from pipeline.prepare.resample import band_columns
 from pipeline.prepare.selection import best_snr
 from pipeline.schema import ZP_INTERNAL, LightCurves
@@ -21,14 +22,6 @@ SHARE_TOLD: Final = 0.1
 
 ERROR_RATIO_TOLD: Final = 8.0
 """Ratio of the typical flux error to that of the training data (or its inverse) from which on it is told: 2.3 mag."""
-
-
-class ContractError(ValueError):
-    """Data that a classifier does not accept; `mismatches` lists every one, each with what to do."""
-
-    def __init__(self, model: str, mismatches: Sequence[str]) -> None:
-        super().__init__(f"{model} does not accept these data:\n" + "\n".join(f"  - {line}" for line in mismatches))
-        self.mismatches = tuple(mismatches)
 
 
 def check_contract(light_curves: LightCurves, checkpoint: Checkpoint, redshift: str = "photoz") -> list[str]:

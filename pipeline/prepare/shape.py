@@ -79,7 +79,7 @@ class Points:
 
     def total(self, values: npt.NDArray[Any]) -> Floats:
         """(n_objects,) sum over the points of each."""
-        return np.add.reduceat(values, self.starts, dtype=np.float64)
+        return np.asarray(np.add.reduceat(values, self.starts, dtype=np.float64))
 
     def mean(self, values: npt.NDArray[Any]) -> Floats:
         """(n_objects,) mean over the points of each."""
