@@ -161,7 +161,9 @@ def embedded(cell: nn.RNNBase, embedding: nn.Module | None) -> list[Tensor]:
     inputs, hidden, bias, hidden_bias = cast("list[Tensor]", cell._flat_weights)
     if not isinstance(embedding, nn.Linear):
         return [inputs, hidden, bias, hidden_bias]
-    return [inputs @ embedding.weight, hidden, bias + inputs @ embedding.bias, hidden_bias]
+    exact = inputs.double()  # one rounding instead of one a term
+    both = (exact @ embedding.weight.double()).to(inputs.dtype)
+    return [both, hidden, (bias + exact @ embedding.bias.double()).to(bias.dtype), hidden_bias]
 
 
 def make_head(input_size: int, hidden_size: int, n_classes: int, dropout: float) -> nn.Module:
