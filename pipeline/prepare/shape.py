@@ -83,7 +83,7 @@ class Points:
 
     def mean(self, values: npt.NDArray[Any]) -> Floats:
         """(n_objects,) mean over the points of each."""
-        return self.total(values) / self.counts.sum(axis=1)
+        return np.asarray(self.total(values) / self.counts.sum(axis=1))
 
 
 def shape_names(bands: tuple[str, ...]) -> tuple[str, ...]:
