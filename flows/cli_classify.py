@@ -84,9 +84,9 @@ def classify(
     --threshold purity95 --at-epochs nights.parquet`
     """
     with explained():
-        from flows.classify import classify as classify_flow
         from pipeline.classify.incremental import Renewal
-        from pipeline.classify.predict import ClassifySettings
+        from pipeline.classify.job import Job, repeat
+        from pipeline.classify.settings import ClassifySettings
         from pipeline.settings import load_settings
 
         values: dict[str, Any] = {
@@ -102,7 +102,12 @@ def classify(
         }
         settings = load_settings(ClassifySettings, values, "command line")
         renewal = load_settings(Renewal, {"everything": everything, "since": since}, "command line")
-        summary = classify_flow(source, model_folder(model), out, settings, typed_command(), at_epochs, renewal)
+        job = Job(source, model_folder(model), out, settings, renewal, at_epochs, typed_command())
+        summary = repeat(job)
+        if summary is None:  # there is work for a flow, which takes seconds to import
+            from flows.classify import classify as classify_flow
+
+            summary = classify_flow(source, job.model, out, settings, job.command, at_epochs, renewal)
         told = summary if as_json else {name: value for name, value in summary.items() if name != "ingest"}
         show(f"Wrote {', '.join(map(str, [*out, *([at_epochs] if at_epochs else [])]))}", told, as_json)
 

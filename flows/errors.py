@@ -23,7 +23,7 @@ def explained() -> Iterator[None]:
 
     With SNFLOW_TRACEBACK set, every error stays a traceback.
     """
-    from pipeline.classify.contract import ContractError
+    from pipeline.classify.settings import ContractError
     from pipeline.ingest.sources import SourceError
     from pipeline.settings import SettingsError
 

@@ -146,7 +146,9 @@ class LightCurves:
     @property
     def bands(self) -> tuple[str, ...]:
         """Bands that occur, in order of name."""
-        return tuple(sorted(cast("pd.Series[str]", self.epochs["BAND"]).cat.remove_unused_categories().cat.categories))
+        bands = cast("pd.Series[str]", self.epochs["BAND"]).cat
+        counts = np.bincount(bands.codes.to_numpy() + 1, minlength=len(bands.categories) + 1)
+        return tuple(sorted(str(name) for name in bands.categories[counts[1:] > 0]))
 
     @property
     def object_index(self) -> npt.NDArray[np.int64]:
@@ -248,7 +250,7 @@ class Predictions:
         further = [name for name in self.table.columns[len(expected) :] if not is_optional(name, self.classes)]
         if list(self.table.columns[: len(expected)]) != expected or further:
             raise ValueError(f"predictions must have the columns {expected}, came {list(self.table.columns)}")
-        unknown = set(self.table["STATUS"]) - set(STATUSES)
+        unknown = set(self.table["STATUS"].unique()) - set(STATUSES)
         if unknown:
             raise ValueError(f"unknown STATUS {sorted(unknown)}; expected one of {STATUSES}")
         sums = self.probabilities.sum(axis=1)

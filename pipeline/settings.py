@@ -8,13 +8,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
-from models.base import FrozenConfig
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 __all__ = ["FrozenConfig", "SettingsError", "load_settings", "override", "read_toml"]
 
 Settings = TypeVar("Settings", bound=BaseModel)
+
+
+class FrozenConfig(BaseModel):
+    """Base of all settings, as that of the networks in `models`, which cannot be imported without torch."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class SettingsError(ValueError):

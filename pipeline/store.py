@@ -134,18 +134,32 @@ class Store:
             size: objects in each but the last.
             version: an earlier version of the table; None for the latest.
         """
-        wanted, pending = frozenset(snids), LIGHT_CURVE_SCHEMA.empty_table()
-        source = self._table("light_curves", version).to_pyarrow_dataset()
-        bounded = {"batch_size": size, "batch_readahead": 1, "fragment_readahead": 1}
-        for batch in source.to_batches(columns=LIGHT_CURVE_SCHEMA.names, **bounded):
-            chosen = batch.filter(pa.array([snid in wanted for snid in batch["SNID"].to_pylist()], pa.bool_()))
-            found = pa.Table.from_batches([chosen]).select(LIGHT_CURVE_SCHEMA.names).cast(LIGHT_CURVE_SCHEMA)
-            pending = pa.concat_tables([pending, found])
+        pending = LIGHT_CURVE_SCHEMA.empty_table()
+        for found in self._batches(snids, LIGHT_CURVE_SCHEMA.names, size, version):
+            pending = pa.concat_tables([pending, found.select(LIGHT_CURVE_SCHEMA.names).cast(LIGHT_CURVE_SCHEMA)])
             while len(pending) >= size:
                 yield LightCurves.from_arrow(pending[:size].combine_chunks())
                 pending = pending[size:].combine_chunks()
         if len(pending):
             yield LightCurves.from_arrow(pending)
+
+    def bands(self, snids: Collection[str], size: int, version: int | None = None) -> set[str]:
+        """Return the bands that occur in some objects; reads nothing else of their photometry, `size` at a time."""
+        found: set[str] = set()
+        for rows in self._batches(snids, ["SNID", "BAND"], size, version):
+            found.update(pc.unique(pc.list_flatten(rows["BAND"])).to_pylist())
+        return found
+
+    def _batches(
+        self, snids: Collection[str], columns: list[str], size: int, version: int | None
+    ) -> Iterator[pa.Table]:
+        """Read columns of some objects in the order in which they are stored; memory is bounded by `size` objects."""
+        wanted = pa.array(snids, pa.string())
+        source = self._table("light_curves", version).to_pyarrow_dataset()
+        for batch in source.to_batches(columns=columns, batch_size=size, batch_readahead=1, fragment_readahead=1):
+            is_wanted = pc.is_in(batch["SNID"].cast(pa.string()), wanted)
+            rows = pa.Table.from_batches([batch])
+            yield rows if pc.all(is_wanted).as_py() else rows.filter(is_wanted)
 
     def photometry_hashes(self, version: int | None = None) -> pa.Table:
         """Return SNID and PHOTOMETRY_HASH of all objects, in order of SNID; reads no photometry."""

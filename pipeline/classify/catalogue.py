@@ -12,13 +12,13 @@ from typing import Any
 
 from pipeline.classify.contract import at_zeropoint, ignore_bands, rename_bands
 from pipeline.classify.incremental import Renewal, classify_store
+from pipeline.classify.job import Job
 from pipeline.classify.nights import classify_nights
-from pipeline.classify.outputs import check_suffix, read_predictions, write_predictions, write_several
-from pipeline.classify.predict import Classifier, ClassifySettings, Progress
-from pipeline.files import check_writable
+from pipeline.classify.outputs import read_predictions, write_predictions
+from pipeline.classify.predict import Classifier, Progress
+from pipeline.classify.settings import ClassifySettings
 from pipeline.ingest.settings import IngestSettings, TooManyBadFilesError
-from pipeline.provenance import write_record
-from pipeline.schema import LightCurves, Predictions
+from pipeline.schema import LightCurves
 from pipeline.store import Store, StoreError, ingest
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.control import control_predictions
@@ -98,35 +98,16 @@ def classify_catalogue(
         ContractError: if the model does not accept the data; nothing is written then.
         ValueError: before any work, if an output cannot be written.
     """
-    files = [*outputs, *([nights] if nights else [])]
-    for path in files:
-        check_suffix(path)
-        check_writable(path)
+    job = Job(source, model, outputs, settings, renewal or Renewal(), nights, command)
+    job.check_outputs()
     started = time.perf_counter()
     with _ingested(source) as (store, ingested):
-        scopes = store.quarantine()["SCOPE"].value_counts()
         renewed = classify_store(store, model, settings, renewal, progress)
-        predictions, notes = renewed.predictions, renewed.notes
-        tables = dict.fromkeys(outputs, predictions.table)
+        by_night = None
         if nights is not None:
             light_curves = as_classified(store.light_curves(), settings)
-            tables[nights] = classify_nights(Classifier.load(model, settings), light_curves, progress)
-    write_several(tables)
-    seconds = time.perf_counter() - started
-    summary = summarise(predictions, notes, int(scopes.get("file", 0)), seconds)
-    summary |= {"n_new": renewed.n_new, "n_left_out": renewed.n_left_out}
-    summary["n_quarantined_objects"] = int(scopes.get("object", 0))
-    summary |= {"ingest": ingested} if ingested else {}
-    configuration = {
-        "source": str(source.absolute()),
-        "model": str(model.absolute()),
-        "outputs": [str(path.absolute()) for path in outputs],
-        "nights": None if nights is None else str(nights.absolute()),
-        "settings": settings.model_dump(),
-        "renewal": (renewal or Renewal()).model_dump(),
-    }
-    write_record(outputs[0].parent, "classify", configuration, summary, command)
-    return summary
+            by_night = classify_nights(Classifier.load(model, settings), light_curves, progress)
+        return job.write(store, renewed, started, ingested, by_night)
 
 
 def classify_beside(store: Path, run: Path) -> None:
@@ -160,18 +141,3 @@ def choose_bands(light_curves: LightCurves, settings: ClassifySettings) -> Light
     """Rename and leave out bands as the settings say."""
     renamed = rename_bands(light_curves, settings.band_map) if settings.band_map else light_curves
     return ignore_bands(renamed, settings.ignore_bands) if settings.ignore_bands else renamed
-
-
-def summarise(predictions: Predictions, notes: list[str], n_quarantined: int, seconds: float) -> dict[str, Any]:
-    """Say in numbers what was classified."""
-    table = predictions.table
-    called = predictions.probabilities[(table["STATUS"] == "classified").to_numpy()].argmax(axis=1)
-    return {
-        "n_objects": len(table),
-        "status": table["STATUS"].value_counts().to_dict(),
-        "reasons": table.loc[table["REASON"] != "", "REASON"].value_counts().to_dict(),
-        "called": {name: int((called == place).sum()) for place, name in enumerate(predictions.classes)},
-        "n_quarantined_files": n_quarantined,
-        "notes": notes,
-        "seconds": round(seconds, 2),
-    }

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.classify.settings import ContractError
 from pipeline.prepare.resample import band_columns
 from pipeline.prepare.selection import best_snr
 from pipeline.schema import ZP_INTERNAL, LightCurves
 from pipeline.train.checkpoint import Checkpoint
 
-__all__ = ["ContractError", "at_zeropoint", "check_contract", "ignore_bands", "rename_bands"]
+__all__ = ["ContractError", "at_zeropoint", "check_bands", "check_contract", "ignore_bands", "rename_bands"]
 
 SHARE_TOLD: Final = 0.1
 """Share of the objects outside of what the model was trained on from which on it is told."""
 
 ERROR_RATIO_TOLD: Final = 8.0
 """Ratio of the typical flux error to that of the training data (or its inverse) from which on it is told: 2.3 mag."""
-
-
-class ContractError(ValueError):
-    """Data that a classifier does not accept; `mismatches` lists every one, each with what to do."""
-
-    def __init__(self, model: str, mismatches: Sequence[str]) -> None:
-        super().__init__(f"{model} does not accept these data:\n" + "\n".join(f"  - {line}" for line in mismatches))
-        self.mismatches = tuple(mismatches)
 
 
 def check_contract(light_curves: LightCurves, checkpoint: Checkpoint, redshift: str = "photoz") -> list[str]:
@@ -47,14 +40,28 @@ def check_contract(light_curves: LightCurves, checkpoint: Checkpoint, redshift: 
         ContractError: if the data have bands that the classifier does not know, or none that it knows, or another
             zeropoint.
     """
+    check_bands(light_curves.bands, checkpoint)
+    return list(_differences(light_curves, checkpoint, redshift))
+
+
+def check_bands(bands: Collection[str], checkpoint: Checkpoint) -> None:
+    """Compare what decides whether data are accepted at all.
+
+    Args:
+        bands: those with a measurement.
+        checkpoint: the classifier.
+
+    Raises:
+        ContractError: as `check_contract` does.
+    """
     known = checkpoint.experiment.bands
     mismatches = [
         f"band {band!r} is not one of the model's ({', '.join(known)}): rename it with --band-map {band}=..., "
         f"or leave its measurements out with --ignore-band {band}"
-        for band in light_curves.bands
+        for band in sorted(bands)
         if band not in known
     ]
-    if len(light_curves.epochs) and not set(light_curves.bands) & set(known):
+    if bands and not set(bands) & set(known):
         mismatches.append(f"no measurement is in the model's bands ({', '.join(known)})")
     if checkpoint.accepts.zeropoint != ZP_INTERNAL:
         mismatches.append(
@@ -63,7 +70,6 @@ def check_contract(light_curves: LightCurves, checkpoint: Checkpoint, redshift: 
         )
     if mismatches:
         raise ContractError(checkpoint.name, mismatches)
-    return list(_differences(light_curves, checkpoint, redshift))
 
 
 def rename_bands(light_curves: LightCurves, band_map: Mapping[str, str]) -> LightCurves:
@@ -97,10 +103,11 @@ def at_zeropoint(light_curves: LightCurves, zeropoint: float | None) -> LightCur
 
 
 def _differences(light_curves: LightCurves, checkpoint: Checkpoint, redshift: str) -> Iterator[str]:
-    missing = [band for band in checkpoint.experiment.bands if band not in light_curves.bands]
+    seen = set(light_curves.bands)
+    missing = [band for band in checkpoint.experiment.bands if band not in seen]
     if missing:
         yield f"the data have no measurement in {', '.join(missing)}, which the model was trained with"
-    surveys = sorted(set(light_curves.objects["SURVEY"].dropna()) - set(checkpoint.accepts.surveys))
+    surveys = sorted(set(light_curves.objects["SURVEY"].dropna().unique()) - set(checkpoint.accepts.surveys))
     if surveys:
         trained = ", ".join(checkpoint.accepts.surveys)
         yield f"survey {', '.join(surveys)} is not one the model was trained on ({trained}): look at NOVELTY and drift"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,18 +20,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
-from pipeline.predictions import PredictionKey
+from pipeline.files import write_atomically
+from pipeline.predictions import PredictionKey, PredictionTable
 from pipeline.schema import LightCurves, Predictions, is_optional, prediction_columns
 from pipeline.settings import FrozenConfig
 from pipeline.store import Store
 
 if TYPE_CHECKING:
-    from pipeline.classify.predict import Classifier, ClassifySettings
+    from pipeline.classify.predict import Classifier
+    from pipeline.classify.settings import ClassifySettings
 
 __all__ = ["Renewal", "Renewed", "classify_store", "prediction_key"]
 
 SAME_ANSWERS: Final = frozenset({"device", "chunk_objects", "max_failed"})
 """Settings that change no answer."""
+NOTES: Final = "notes.json"
+"""Beside the tables of a store: the notes of each model with its settings, of when it last classified something."""
 MJD_0: Final = datetime(1858, 11, 17, tzinfo=UTC)
 
 
@@ -41,7 +46,7 @@ class Renewal(FrozenConfig):
     """Also those whose present photometry was classified before with this model and these settings."""
     since: float | None = None
     """Only objects with a measurement later than this MJD; a date, such as 2026-11-23, is its midnight in UTC."""
-    objects_per_commit: int = Field(default=5_000, gt=0)
+    objects_per_commit: int = Field(default=10_000, gt=0)
     """Objects whose predictions are written at a time: what a crash can lose."""
 
     @field_validator("since", mode="before")
@@ -56,15 +61,38 @@ class Renewed:
 
     Attributes:
         predictions: a row for every object, in the store's order.
-        n_new: how many were classified now; the others had been before, or were left out.
         n_left_out: objects that `--since` left out and that have no prediction of their present photometry; rejected.
-        notes: on differences of the new ones from the training data.
+        n_new: how many were classified now; the others had been before, or were left out.
+        notes: on differences of the new ones from the training data; where none is new, of those that last were.
     """
 
     predictions: Predictions
-    n_new: int
     n_left_out: int
+    n_new: int
     notes: list[str]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of a store is to be classified.
+
+    Attributes:
+        store, model: whose light curves, by which checkpoint folder.
+        table, key: where the predictions are kept.
+        version: of the light curves.
+        present: SNID and PHOTOMETRY_HASH of all objects, in the store's order.
+        snids: of the objects to classify.
+        renewal: as asked for.
+    """
+
+    store: Store
+    model: Path
+    table: PredictionTable
+    key: PredictionKey
+    version: int
+    present: pa.Table
+    snids: list[str]
+    renewal: Renewal
 
 
 def as_mjd(text: str) -> float:
@@ -122,45 +150,55 @@ def classify_store(
         ContractError: if the model does not accept the data; nothing is written then.
         PredictionsError: if the store cannot be written.
     """
-    renewal = renewal or Renewal()
-    key, version = prediction_key(model, settings), store.version()
+    asked = choose_new(store, model, settings, renewal or Renewal())
+    if not asked.snids:
+        return classified_before(asked)
+    from pipeline.classify.predict import Classifier
+
+    classifier, n_new = Classifier.load(model, settings), len(asked.snids)
+    chunks = _Chunks(store, asked.snids, settings, asked.renewal.objects_per_commit, asked.version)
+    chunks.check(classifier, is_whole=n_new == len(asked.present))
+    notes: Counter[str] = Counter()
+    for done, light_curves in chunks:
+        notes.update(dict.fromkeys(chunks.notes(light_curves, classifier), len(light_curves)))
+        predictions = classifier.predict(light_curves, _shifted(progress, done, n_new))
+        asked.table.add(predictions, asked.key, asked.renewal.everything)
+    told = _told(notes, n_new)
+    _keep_notes(store, asked.key, told)
+    return Renewed(*_whole(asked), n_new=n_new, notes=told)
+
+
+def choose_new(store: Store, model: Path, settings: ClassifySettings, renewal: Renewal) -> Asked:
+    """Choose what of a store has no prediction yet; reads no photometry, unless `renewal.since` asks for it.
+
+    Raises:
+        CheckpointError: if there is no model.
+    """
+    key, version, table = prediction_key(model, settings), store.version(), store.prediction_table
     present = store.photometry_hashes(version)
-    table = store.prediction_table
-    known = table.known(key)
-    asked = present
+    known, rows = table.known(key), present
     if not renewal.everything:
-        asked = asked.filter(pc.invert(pc.is_in(asked["PHOTOMETRY_HASH"], known.combine_chunks())))
-    snids: list[str] = asked["SNID"].to_pylist()
+        rows = rows.filter(pc.invert(pc.is_in(rows["PHOTOMETRY_HASH"], known.combine_chunks())))
+    snids: list[str] = rows["SNID"].to_pylist()
     if snids and renewal.since is not None:
         snids = _measured_since(store, snids, renewal, version)
-    notes: list[str] = []
-    if snids:
-        from pipeline.classify.predict import Classifier
+    return Asked(store, model, table, key, version, present, snids, renewal)
 
-        classifier = Classifier.load(model, settings)
-        chunks = _Chunks(store, snids, settings, renewal.objects_per_commit, version)
-        notes = chunks.check(classifier, is_whole=len(snids) == len(present))
-        for done, light_curves in chunks:
-            predictions = classifier.predict(light_curves, _shifted(progress, done, len(snids)))
-            table.add(predictions, key, renewal.everything)
-    predictions, n_left_out = _whole(store, key, present, renewal, model)
-    return Renewed(predictions, len(snids), n_left_out, notes)
+
+def classified_before(asked: Asked) -> Renewed:
+    """Return the predictions of a store of which nothing is to be classified, and the notes of when it last was."""
+    return Renewed(*_whole(asked), n_new=0, notes=_kept_notes(asked.store).get(asked.key.digest, []))
 
 
 @dataclass(frozen=True)
 class _Chunks:
-    """The light curves that are to be classified, a bounded number at a time, each time read anew.
-
-    Attributes:
-        bands: those seen so far, before any was renamed.
-    """
+    """The light curves that are to be classified, a bounded number at a time, each time read anew."""
 
     store: Store
     snids: list[str]
     settings: ClassifySettings
     size: int
     version: int
-    bands: set[str] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[tuple[int, LightCurves]]:
         """Yield how many came before, and light curves in the model's bands and zeropoint."""
@@ -169,48 +207,43 @@ class _Chunks:
 
         done = 0
         for light_curves in self.store.stream(self.snids, self.size, self.version):
-            self.bands.update(light_curves.bands)
             here = {old: new for old, new in self.settings.band_map.items() if old in light_curves.bands}
             renamed = choose_bands(light_curves, self.settings.model_copy(update={"band_map": here}))
             yield done, at_zeropoint(renamed, self.settings.zeropoint)
             done += len(light_curves)
 
-    def check(self, classifier: Classifier, is_whole: bool) -> list[str]:
-        """Hold all of them against the contract before any is classified.
+    def check(self, classifier: Classifier, is_whole: bool) -> None:
+        """Hold the bands of all of them against the contract before any is classified.
 
         Args:
             classifier: whose contract.
             is_whole: whether these are all objects of the store, so that a band to rename must be among them.
 
-        Returns:
-            Notes on what is accepted but differs from the training data; of more than one chunk, how many objects are
-            in the chunks that a note is of.
-
         Raises:
-            ContractError: with the mismatches of all chunks, each once.
+            ContractError: with all mismatches.
             ValueError: if a band to rename is nowhere.
         """
-        from pipeline.classify.contract import ContractError, check_contract
+        from pipeline.classify.contract import check_bands
+
+        bands, names = self.store.bands(self.snids, self.size, self.version), self.settings.band_map
+        absent = set(names) - bands
+        if absent and is_whole:
+            raise ValueError(f"--band-map names {sorted(absent)}, but the data have only {sorted(bands)}")
+        renamed = {names.get(band, band) for band in bands}
+        check_bands(renamed - set(self.settings.ignore_bands), classifier.checkpoint)
+
+    def notes(self, light_curves: LightCurves, classifier: Classifier) -> list[str]:
+        """Tell how some of them differ from the training data."""
+        from pipeline.classify.contract import check_contract
         from pipeline.classify.predict import with_redshift
 
-        mismatches: dict[str, None] = {}
-        notes: dict[str, int] = {}
-        for _, light_curves in self:
-            try:
-                read = with_redshift(light_curves, self.settings.redshift)
-                found = check_contract(read, classifier.checkpoint, self.settings.redshift)
-            except ContractError as error:
-                mismatches |= dict.fromkeys(error.mismatches)
-            else:
-                for note in found:
-                    notes[note] = notes.get(note, 0) + len(light_curves)
-        absent = set(self.settings.band_map) - self.bands
-        if absent and is_whole:
-            raise ValueError(f"--band-map names {sorted(absent)}, but the data have only {sorted(self.bands)}")
-        if mismatches:
-            raise ContractError(classifier.name, list(mismatches))
-        n_objects = len(self.snids)
-        return [note if n == n_objects else f"of {n:,} of {n_objects:,} objects: {note}" for note, n in notes.items()]
+        read = with_redshift(light_curves, self.settings.redshift)
+        return check_contract(read, classifier.checkpoint, self.settings.redshift)
+
+
+def _told(notes: Counter[str], n_objects: int) -> list[str]:
+    """Say of each note how many objects are in the chunks that it is of, where it is not of all."""
+    return [note if n == n_objects else f"of {n:,} of {n_objects:,} objects: {note}" for note, n in notes.items()]
 
 
 def _shifted(
@@ -231,16 +264,29 @@ def _measured_since(store: Store, snids: list[str], renewal: Renewal, version: i
     return chosen
 
 
-def _whole(
-    store: Store, key: PredictionKey, present: pa.Table, renewal: Renewal, model: Path
-) -> tuple[Predictions, int]:
+def _keep_notes(store: Store, key: PredictionKey, notes: list[str]) -> None:
+    """Remember what was told, for when nothing is new."""
+    content = _kept_notes(store) | {key.digest: notes}
+    write_atomically(store.path / NOTES, json.dumps(content, indent=1) + "\n")
+
+
+def _kept_notes(store: Store) -> dict[str, list[str]]:
+    """Return the notes of each model with its settings, by their digest."""
+    try:
+        notes: dict[str, list[str]] = json.loads((store.path / NOTES).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return notes
+
+
+def _whole(asked: Asked) -> tuple[Predictions, int]:
     """Return a row for every object of the store, in its order, and how many of them have no prediction."""
-    hashes = present["PHOTOMETRY_HASH"]
-    table, classes = store.prediction_table.of_photometry(key, hashes)
-    classes = classes or tuple(json.loads((model / "model.json").read_bytes())["classes"])
-    absent = present.filter(pc.invert(pc.is_in(hashes, pa.array(table["PHOTOMETRY_HASH"], pa.string()))))
+    hashes, key = asked.present["PHOTOMETRY_HASH"], asked.key
+    table, classes = asked.table.of_photometry(key, hashes)
+    classes = classes or tuple(json.loads((asked.model / "model.json").read_bytes())["classes"])
+    absent = asked.present.filter(pc.invert(pc.is_in(hashes, pa.array(table["PHOTOMETRY_HASH"], pa.string()))))
     if len(absent) or not len(table):
-        reason = f"left out by --since {renewal.since}, and not classified before"
+        reason = f"left out by --since {asked.renewal.since}, and not classified before"
         others = _left_out(absent, key, classes, reason)
         others = others.assign(CALLED="") if "CALLED" in table.columns else others
         table = pd.concat([table, others], ignore_index=True) if len(table) else others

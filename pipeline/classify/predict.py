@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import Field
 
 from pipeline.classify.abstain import nights_after_brightest, reasons_to_abstain
-from pipeline.classify.contract import check_contract, ignore_bands
+from pipeline.classify.contract import check_bands, check_contract, ignore_bands
 from pipeline.classify.failures import Failures, bisect
 from pipeline.classify.inputs import Photometry, Taken, take_input
+from pipeline.classify.settings import ClassifySettings
 from pipeline.prepare.resample import Resampled
 from pipeline.prepare.selection import select
 from pipeline.schema import LightCurves, Predictions, prediction_columns, probability_columns
-from pipeline.settings import FrozenConfig, SettingsError
+from pipeline.settings import SettingsError
 from pipeline.train.calibration import ensemble_probabilities
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.fit import prepare_photometry
@@ -32,45 +32,6 @@ __all__ = ["Classifier", "ClassifySettings", "Progress", "with_redshift"]
 
 FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
-
-
-class ClassifySettings(FrozenConfig):
-    """How objects are classified."""
-
-    redshift: Literal["photoz", "specz", "none"] = "photoz"
-    """Which redshift the model is given in the place of the photo-z that it was trained with."""
-    min_steps: int = Field(default=3, ge=1)
-    """Objects with fewer resampled steps keep their probabilities, but abstain."""
-    constant_above: float = Field(default=1e-3, ge=0, le=1)
-    """Objects abstain whose fluxes would differ as much, had each band one constant flux, with a higher probability.
-
-    Of 1000 constant sources one passes; of the SPCC's whole supernovae, 1.2 % (the faintest) abstain.
-    """
-    abstain_novel: bool = True
-    """Objects abstain whose NOVELTY is above the model's threshold, once they have been seen after their brightest."""
-    nights_after: int = Field(default=5, ge=0)
-    """Nights after the brightest (the highest S/N) that an object needs to abstain as novel: before, too many look so.
-
-    Of SPCC supernovae cut off 10 days before their peak 28 % are called novel, at their peak 11 %, 20 days after it
-    5.5 %, whole 0.2 %; with 5 nights after the brightest asked for it is 7.5 %, 1.8 %, 0.8 % and 0.1 %.
-    """
-    abstain_between: tuple[float | str, float | str] | None = None
-    """Objects abstain whose P(Ia) is between these two, numbers or names of the model's thresholds, in any order."""
-    threshold: float | str | None = None
-    """Adds CALLED: "Ia" where P(Ia) is above this, a number or the name of one of the model's thresholds."""
-    members: bool = False
-    """Adds P_<class>_<k> of each member of the ensemble."""
-    band_map: dict[str, str] = Field(default_factory=dict)
-    """Bands to rename, as in {"DES-g": "g"}."""
-    ignore_bands: tuple[str, ...] = ()
-    """Bands whose measurements are left out."""
-    zeropoint: float | None = Field(default=None, gt=0, lt=50)
-    """Of the data's fluxes, where they do not say it themselves [mag AB]; None: they are at 27.5, or say so."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    chunk_objects: int = Field(default=20_000, ge=1)
-    """Objects prepared at a time; bounds the memory."""
-    max_failed: int = Field(default=100, ge=0)
-    """Objects that may fail by themselves; of one more, its error is raised."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +117,7 @@ class Classifier:
             progress: called with how many objects are done, and how many there are.
             why_empty: by SNID, why an object has no measurement, where that is known.
         """
-        check_contract(light_curves, self.checkpoint)
+        check_bands(light_curves.bands, self.checkpoint)
         n_objects, size = len(light_curves), self.settings.chunk_objects
         failures = Failures(self.settings.max_failed)
         tables = []
@@ -168,7 +129,7 @@ class Classifier:
                     progress(start + done, n_objects)
 
             work = bisect(partial(self._classify_chunk, progress=report), self._failed_rows, failures)
-            tables.append(work(light_curves.take(rows)))
+            tables.append(work(light_curves if len(rows) == n_objects else light_curves.take(rows)))
         table = pd.concat(tables, ignore_index=True)
         if why_empty:
             is_empty = (table["STATUS"] == "rejected") & table["SNID"].isin(list(why_empty))
@@ -216,7 +177,8 @@ class Classifier:
         reasons = select(light_curves, experiment.bands, experiment.selection).reasons
         status = np.where(reasons == "", "classified", "rejected").astype(object)
         accepted = np.flatnonzero(reasons == "")
-        resampled = prepare_photometry(with_redshift(light_curves, self.settings.redshift).take(accepted), experiment)
+        chosen = light_curves if len(accepted) == len(light_curves) else light_curves.take(accepted)
+        resampled = prepare_photometry(with_redshift(chosen, self.settings.redshift), experiment)
         answers = self._answers(resampled, progress)
         check_finite(answers.members)
         novelty = self._novelty(resampled)

@@ -86,20 +86,27 @@ class Resampled:
         """(n_objects) steps of each object."""
         return np.diff(self.offsets)
 
+    def pieces(self, size: int) -> Iterator[Resampled]:
+        """Yield the objects in order, so many at a time; nothing is copied but the offsets."""
+        for first in range(0, len(self), size):
+            offsets = self.offsets[first : first + size + 1]
+            steps = slice(offsets[0], offsets[-1])
+            values = (self.days[steps], self.flux[steps], self.flux_err[steps], self.observed[steps])
+            yield Resampled(offsets - offsets[0], *values, self.header[first : first + size])
+
     def batch(self, rows: npt.NDArray[np.int64]) -> PhotometryBatch:
         """Pad the steps of these objects into one batch."""
         lengths = self.lengths[rows]
         steps = np.arange(lengths.max())
         mask = steps < lengths[:, None]
         index = np.where(mask, self.offsets[rows][:, None] + steps, 0)
-        return PhotometryBatch(
-            days=torch.from_numpy(np.where(mask, self.days[index], 0)),
-            flux=torch.from_numpy(np.where(mask[..., None], self.flux[index], 0)),
-            flux_err=torch.from_numpy(np.where(mask[..., None], self.flux_err[index], 0)),
-            observed=torch.from_numpy(self.observed[index] & mask[..., None]),
-            mask=torch.from_numpy(mask),
-            header=torch.from_numpy(self.header[rows]),
-        )
+        values = [self.days[index], self.flux[index], self.flux_err[index], self.observed[index]]
+        if not mask.all():
+            for padded in values:
+                padded[~mask] = 0
+        days, flux, flux_err, observed = (torch.from_numpy(padded) for padded in values)
+        header = torch.from_numpy(self.header[rows])
+        return PhotometryBatch(days, flux, flux_err, observed, torch.from_numpy(mask), header)
 
 
 def group_epochs(light_curves: LightCurves, bands: tuple[str, ...], gap_days: float) -> Resampled:
@@ -115,10 +122,10 @@ def group_epochs(light_curves: LightCurves, bands: tuple[str, ...], gap_days: fl
     """
     column = band_columns(light_curves, bands)
     used = column >= 0
-    column, owner = column[used], light_curves.object_index[used]
-    mjd = light_curves.epochs["MJD"].to_numpy()[used]
-    flux = light_curves.epochs["FLUXCAL"].to_numpy()[used]
-    weight = light_curves.epochs["FLUXCALERR"].to_numpy()[used] ** -2.0
+    epochs = [light_curves.epochs[name].to_numpy() for name in ("MJD", "FLUXCAL", "FLUXCALERR")]
+    values = [column, light_curves.object_index, *epochs]
+    column, owner, mjd, flux, flux_err = values if used.all() else [some[used] for some in values]
+    weight = 1 / np.square(flux_err)
     step, first = group_index(owner, mjd, gap_days)
     n_steps, n_bands = len(first), len(bands)
     cell = step * n_bands + column
@@ -126,7 +133,7 @@ def group_epochs(light_curves: LightCurves, bands: tuple[str, ...], gap_days: fl
     observed = total > 0
     total_or_one = np.where(observed, total, 1.0)
     merged = np.bincount(cell, weight * flux, n_steps * n_bands) / total_or_one
-    error = np.where(observed, total_or_one**-0.5, 0)
+    error = np.where(observed, 1 / np.sqrt(total_or_one), 0)
     offsets = np.searchsorted(owner[first], np.arange(len(light_curves) + 1)).astype(np.int64)
     step_mjd = np.bincount(step, mjd, n_steps) / np.maximum(np.bincount(step, minlength=n_steps), 1)
     start = step_mjd[np.minimum(offsets[:-1], max(n_steps - 1, 0))] if n_steps else np.zeros(len(light_curves))

@@ -71,7 +71,7 @@ def best_snr(light_curves: LightCurves, used: npt.NDArray[np.bool_] | None = Non
     epochs = light_curves.epochs
     snr = epochs["FLUXCAL"].to_numpy(np.float64) / epochs["FLUXCALERR"].to_numpy(np.float64)
     owner = light_curves.object_index
-    snr, owner = (snr, owner) if used is None else (snr[used], owner[used])
+    snr, owner = (snr, owner) if used is None or used.all() else (snr[used], owner[used])
     counts = np.bincount(owner, minlength=len(light_curves))
     starts = np.cumsum(counts) - counts
     best = np.full(len(light_curves), np.nan)

@@ -7,7 +7,8 @@ own measurements only, in time order.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -49,22 +50,40 @@ GLOBAL_NAMES: Final = (
 
 @dataclass(frozen=True)
 class Points:
-    """Measurements one by one, ordered by object, band and time; all arrays (n_points,)."""
+    """Measurements one by one, ordered by object, band and time.
 
+    Attributes:
+        counts: (n_objects, n_bands) points of each object in each band; no object is without any.
+        owner, cell: (n_points,) its object, and its row in `counts.ravel()`.
+        day, flux, variance, error: (n_points,) days since the object's first step, and FLUXCAL.
+    """
+
+    counts: Integers
     owner: Integers
-    band: Integers
+    cell: Integers
     day: Floats
     flux: Floats
+    variance: Floats
     error: Floats
-    n_objects: int
 
-    def total(self, values: Floats) -> Floats:
+    @cached_property
+    def starts(self) -> Integers:
+        """(n_objects,) first point of each."""
+        numbers = self.counts.sum(axis=1)
+        return np.asarray(np.cumsum(numbers) - numbers)
+
+    @cached_property
+    def follows(self) -> npt.NDArray[np.bool_]:
+        """(n_points,) whether the point before is of the same object and band."""
+        return np.asarray(np.diff(self.cell, prepend=-1) == 0)
+
+    def total(self, values: npt.NDArray[Any]) -> Floats:
         """(n_objects,) sum over the points of each."""
-        return np.bincount(self.owner, values, self.n_objects).astype(np.float64)
+        return np.asarray(np.add.reduceat(values, self.starts, dtype=np.float64))
 
-    def mean(self, values: Floats) -> Floats:
-        """(n_objects,) mean over the points of each, 0 without one."""
-        return self.total(values) / np.maximum(np.bincount(self.owner, minlength=self.n_objects), 1)
+    def mean(self, values: npt.NDArray[Any]) -> Floats:
+        """(n_objects,) mean over the points of each."""
+        return np.asarray(self.total(values) / self.counts.sum(axis=1))
 
 
 def shape_names(bands: tuple[str, ...]) -> tuple[str, ...]:
@@ -92,19 +111,32 @@ def describe_shapes(resampled: Resampled) -> Floats:
         return shapes
     peak, scale, peak_snr = find_brightest(resampled)
     points = take_points(resampled, FLOOR * scale)
-    return np.column_stack([bin_course(points, peak, scale, n_bands), describe_whole(points, n_bands, scale, peak_snr)])
+    return np.column_stack([bin_course(points, peak, scale, n_bands), describe_whole(points, scale, peak_snr)])
 
 
 def take_points(resampled: Resampled, floor: Floats) -> Points:
     """List the measurements of each object band by band, their errors enlarged by its floor."""
-    step, band = np.nonzero(resampled.observed)
-    owner = np.repeat(np.arange(len(resampled)), resampled.lengths)[step]
-    order = np.lexsort((step, band, owner))
-    step, band, owner = step[order], band[order], owner[order]
-    flux, error = (values[step, band].astype(np.float64) for values in (resampled.flux, resampled.flux_err))
-    return Points(
-        owner, band, resampled.days[step].astype(np.float64), flux, np.hypot(error, floor[owner]), len(resampled)
-    )
+    n_objects, n_bands = len(resampled), resampled.flux.shape[1]
+    counts = np.add.reduceat(resampled.observed, resampled.offsets[:-1], axis=0, dtype=np.int64)
+    owner = np.repeat(np.arange(n_objects), counts.sum(axis=1))
+    cell = np.repeat(np.arange(n_objects * n_bands), counts.ravel())
+    step = steps_by_band(resampled, counts)
+    place = step * n_bands + cell - owner * n_bands
+    flux, error = (values.ravel()[place].astype(np.float64) for values in (resampled.flux, resampled.flux_err))
+    variance = error * error + (floor * floor)[owner]
+    return Points(counts, owner, cell, resampled.days[step].astype(np.float64), flux, variance, np.sqrt(variance))
+
+
+def steps_by_band(resampled: Resampled, counts: Integers) -> Integers:
+    """(n_points,) step of each measurement, ordered by object, band and time; by counting, which needs no sort."""
+    owner = np.repeat(np.arange(len(resampled)), resampled.lengths)
+    starts = (np.cumsum(counts) - counts.ravel()).reshape(counts.shape)
+    ordered = np.empty(counts.sum(), dtype=np.int64)
+    for band in range(counts.shape[1]):
+        steps = np.flatnonzero(resampled.observed[:, band])
+        before = np.cumsum(counts[:, band]) - counts[:, band]
+        ordered[(starts[:, band] - before)[owner[steps]] + np.arange(len(steps))] = steps
+    return ordered
 
 
 def find_brightest(resampled: Resampled) -> tuple[Floats, Floats, Floats]:
@@ -148,84 +180,75 @@ def first_of_highest(values: Floats, offsets: Integers) -> Integers:
 
 def bin_course(points: Points, peak: Floats, scale: Floats, n_bands: int) -> Floats:
     """(n, 2 × n_bins × n_bands) mean flux over scale, and asinh of its S/N; NaN where nothing was measured."""
-    n_bins = len(EDGES) + 1
+    n_bins, n_objects = len(EDGES) + 1, len(points.counts)
     place = np.searchsorted(EDGES, points.day - peak[points.owner])
-    cell = (points.owner * n_bins + place) * n_bands + points.band
-    size = points.n_objects * n_bins * n_bands
-    weight = points.error**-2.0
+    cell = points.cell + n_bands * (points.owner * (n_bins - 1) + place)
+    size = n_objects * n_bins * n_bands
+    weight = 1 / points.variance
     total = np.bincount(cell, weight, size)
-    mean = np.divide(np.bincount(cell, weight * points.flux, size), total, out=np.full(size, np.nan), where=total > 0)
-    shape = (points.n_objects, n_bins * n_bands)
-    relative = np.clip(mean.reshape(shape) / scale[:, None], -3, 3)
-    return np.column_stack([relative, np.arcsinh(mean * np.sqrt(total)).reshape(shape)])
+    seen = np.flatnonzero(total)
+    mean = np.bincount(cell, weight * points.flux, size)[seen] / total[seen]
+    course = np.full((2, size), np.nan)
+    course[0, seen] = np.clip(mean / scale[seen // (n_bins * n_bands)], -3, 3)
+    course[1, seen] = np.arcsinh(mean * np.sqrt(total[seen]))
+    return np.column_stack(list(course.reshape(2, n_objects, -1)))
 
 
-def describe_whole(points: Points, n_bands: int, scale: Floats, peak_snr: Floats) -> Floats:
+def describe_whole(points: Points, scale: Floats, peak_snr: Floats) -> Floats:
     """(n, len(GLOBAL_NAMES)): how variable, how smooth, how well measured."""
     snr = points.flux / points.error
-    constant = chi2_of_constants(points, n_bands)
+    constant = chi2_of_constants(points)
     step, near = differences(points)
-    inner, interpolated, relative = interpolation(points, scale)
+    inner, interpolated, relative = (points.total(values) for values in interpolation(points, scale))
+    scatter, steps, near_steps = 2 * points.total(constant), points.total(step), points.total(step * near)
     columns = [
-        np.log1p(points.mean(snr**2)),
+        np.log1p(points.mean(snr * snr)),
         np.log1p(points.mean(constant)),
-        ratio(points.total(step), 2 * points.total(constant)),
-        ratio(points.total(step * near), 2 * points.total(constant)),
-        np.log1p(ratio(points.total(step * near), points.total(near))),
-        np.log1p(ratio(points.total(interpolated), points.total(inner))),
-        np.sqrt(ratio(points.total(relative), points.total(inner))),
-        points.mean((snr < -3).astype(np.float64)),
-        np.arcsinh(np.minimum.reduceat(snr, starts(points))),
-        np.arcsinh(np.maximum.reduceat(snr, starts(points))),
+        ratio(steps, scatter),
+        ratio(near_steps, scatter),
+        np.log1p(ratio(near_steps, points.total(near))),
+        np.log1p(ratio(interpolated, inner)),
+        np.sqrt(ratio(relative, inner)),
+        points.mean(snr < -3),
+        np.arcsinh(np.minimum.reduceat(snr, points.starts)),
+        np.arcsinh(np.maximum.reduceat(snr, points.starts)),
         np.arcsinh(peak_snr),
     ]
     return np.column_stack([np.clip(column, -20, 20) for column in columns])
 
 
-def starts(points: Points) -> Integers:
-    """(n_objects,) first point of each."""
-    return np.searchsorted(points.owner, np.arange(points.n_objects)).astype(np.int64)
-
-
-def chi2_of_constants(points: Points, n_bands: int) -> Floats:
+def chi2_of_constants(points: Points) -> Floats:
     """(n_points,) squared distance from the mean of the object's band, in errors."""
-    cell = points.owner * n_bands + points.band
-    weight = points.error**-2.0
-    size = points.n_objects * n_bands
-    total = np.bincount(cell, weight, size)
-    mean = np.bincount(cell, weight * points.flux, size) / np.where(total > 0, total, 1)
-    return np.asarray((points.flux - mean[cell]) ** 2 * weight)
+    weight, size = 1 / points.variance, points.counts.size
+    total = np.bincount(points.cell, weight, size)
+    mean = np.bincount(points.cell, weight * points.flux, size) / np.where(total > 0, total, 1)
+    return np.asarray((points.flux - mean[points.cell]) ** 2 * weight)
 
 
-def differences(points: Points) -> tuple[Floats, Floats]:
+def differences(points: Points) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """(n_points,) squared difference from the point before in its band, in errors, and whether that is near; else 0."""
-    same = follows(points)
-    change = np.diff(points.flux, prepend=0.0) ** 2
-    variance = points.error**2 + np.append(0.0, points.error[:-1]) ** 2
-    near = same & (np.diff(points.day, prepend=0.0) <= LAG)
-    return np.where(same, 2 * change / variance, 0.0), near.astype(np.float64)
+    squared, near = np.zeros(len(points.flux)), points.follows.copy()
+    squared[1:] = 2 * np.diff(points.flux) ** 2 / (points.variance[1:] + points.variance[:-1])
+    near[1:] &= np.diff(points.day) <= LAG
+    return squared * points.follows, near
 
 
-def interpolation(points: Points, scale: Floats) -> tuple[Floats, Floats, Floats]:
+def interpolation(points: Points, scale: Floats) -> tuple[npt.NDArray[np.bool_], Floats, Floats]:
     """Compare each point with the line between its two neighbours in its band.
 
     Returns:
         (n_points,) whether it has both near enough; squared distance in errors; squared distance in units of scale.
     """
-    same = follows(points)
-    before, after = np.arange(len(same)) - 1, np.minimum(np.arange(len(same)) + 1, len(same) - 1)
-    gap = points.day[after] - points.day[before]
-    inner = same & np.append(same[1:], False) & (gap > 0) & (gap <= 2 * LAG)
-    share = np.where(inner, (points.day - points.day[before]) / np.where(inner, gap, 1), 0)
-    line = (1 - share) * points.flux[before] + share * points.flux[after]
-    variance = points.error**2 + ((1 - share) * points.error[before]) ** 2 + (share * points.error[after]) ** 2
-    squared = np.where(inner, (points.flux - line) ** 2, 0.0)
-    return inner.astype(np.float64), squared / variance, squared / scale[points.owner] ** 2
-
-
-def follows(points: Points) -> npt.NDArray[np.bool_]:
-    """(n_points,) whether the point before is of the same object and band."""
-    return np.asarray((np.diff(points.owner, prepend=-1) == 0) & (np.diff(points.band, prepend=-1) == 0))
+    day, flux, variance, same = points.day, points.flux, points.variance, points.follows
+    inner, in_errors, in_scale = np.zeros(len(day), dtype=bool), np.zeros(len(day)), np.zeros(len(day))
+    gap = day[2:] - day[:-2]
+    inner[1:-1] = same[1:-1] & same[2:] & (gap > 0) & (gap <= 2 * LAG)
+    share = (day[1:-1] - day[:-2]) / np.where(inner[1:-1], gap, 1)
+    rest = 1 - share
+    squared = (flux[1:-1] - rest * flux[:-2] - share * flux[2:]) ** 2 * inner[1:-1]
+    in_errors[1:-1] = squared / (variance[1:-1] + rest * rest * variance[:-2] + share * share * variance[2:])
+    in_scale[1:-1] = squared / (scale * scale)[points.owner[1:-1]]
+    return inner, in_errors, in_scale
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:

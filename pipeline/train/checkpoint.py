@@ -26,6 +26,7 @@ from pipeline.schema import ZP_INTERNAL
 from pipeline.settings import FrozenConfig
 from pipeline.taxonomy import CLASS_SETS
 from pipeline.train.answers import KnownAnswers
+from pipeline.train.errors import CheckpointError
 from pipeline.train.experiment import Experiment
 from pipeline.train.novelty import NoveltyScore
 from pipeline.train.reference import Reference
@@ -40,10 +41,6 @@ COMPANIONS: Final[dict[str, Any]] = {"novelty": NoveltyScore, "reference": Refer
 """What stands beside the weights: each has a part of model.json and a file of its own, <name>.safetensors."""
 
 Card = dict[str, Any]
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says what is wrong with which file."""
 
 
 class Accepts(FrozenConfig):

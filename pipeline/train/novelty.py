@@ -49,6 +49,9 @@ LARGEST_INPUT: Final = 5.0
 NOVEL_SHARE: Final = 0.01
 """Of the validation objects, called novel at most."""
 
+SCORED_TOGETHER: Final = 500
+"""Objects described at a time: what stays in the processor's cache is twice as fast."""
+
 LOWEST_THRESHOLD: Final = 0.5
 """Below it a curve is more like a supernova than not, however clean the training data are."""
 
@@ -85,6 +88,10 @@ class NoveltyScore:
             (n,) from 0, like the training objects, to 1; it is the probability that the curve is no supernova, were
             half of all curves none, and these like the ones it was taught with.
         """
+        pieces = [self._score(piece) for piece in resampled.pieces(SCORED_TOGETHER)]
+        return np.concatenate(pieces) if pieces else np.zeros(0)
+
+    def _score(self, resampled: Resampled) -> Floats:
         values = standardise(describe_shapes(resampled), self.tensors["mean"], self.tensors["scale"])
         n_layers = len(HIDDEN) + 1
         for layer in range(n_layers):

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 from filelock import FileLock
@@ -27,8 +27,10 @@ from pydantic import Field
 
 from pipeline.files import replace_folder, write_atomically, write_parquet
 from pipeline.settings import FrozenConfig, SettingsError
-from pipeline.train.checkpoint import Checkpoint, CheckpointError
-from pipeline.train.verify import with_answers
+from pipeline.train.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from pipeline.train.checkpoint import Checkpoint
 
 __all__ = ["Entry", "Registered", "Registry", "RegistrySettings", "UnknownModelError", "find_model"]
 
@@ -177,7 +179,7 @@ class Registry:
             SettingsError: if the name is none.
             CheckpointError: if the classifier cannot be read.
         """
-        checkpoint = renamed(Checkpoint.load(checkpoint_folder(source)), check_name(name), extra)
+        checkpoint = load_renamed(source, name, extra)
         with self._locked(name):
             version = self._store(name, checkpoint, source)
             self._set_current(name, version, why or f"promoted from {source}", self.current_version(name))
@@ -207,7 +209,7 @@ class Registry:
         Raises:
             CheckpointError: if it is larger than max_bytes, or cannot be read.
         """
-        checkpoint = renamed(Checkpoint.load(checkpoint_folder(source)), check_name(name), extra)
+        checkpoint = load_renamed(source, name, extra)
         self.shipped.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=STAGING, dir=self.shipped) as folder:
             staged = Path(folder) / name
@@ -306,8 +308,13 @@ def check_name(name: str) -> str:
     return name
 
 
-def renamed(checkpoint: Checkpoint, name: str, extra: dict[str, Any] | None) -> Checkpoint:
-    """Give a classifier the name that its predictions carry, more on its card, and answers to verify it by."""
+def load_renamed(source: Path, name: str, extra: dict[str, Any] | None) -> Checkpoint:
+    """Load a classifier with the name that its predictions carry, more on its card, and answers to verify it by."""
+    from pipeline.train.checkpoint import Checkpoint  # finding a classifier needs no torch
+    from pipeline.train.verify import with_answers
+
+    checkpoint = Checkpoint.load(checkpoint_folder(source))
+    name = check_name(name)
     card = checkpoint.card | (extra or {})
     experiment = checkpoint.experiment.model_copy(update={"name": name})
     named = replace(checkpoint, experiment=experiment, card=card)

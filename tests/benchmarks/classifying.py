@@ -24,6 +24,8 @@ from tests.benchmarks.rows import Row, rate
 BANDS = ("g", "r", "i", "z")
 SPCC = {"hidden_sizes": [96, 96]}
 """The network of the spcc experiment."""
+SMALL = {"hidden_sizes": [32, 32]}
+"""One as small as a distilled one."""
 
 N_FEATURES, N_CONTEXT, BATCH, STEPS, REPEATS = 18, 5, 256, 35, 8
 NETWORKS = {
@@ -48,7 +50,7 @@ def run(data: Path | None, scratch: Path) -> list[Row]:
     peak = rows[0].value
     for name, config in NETWORKS.items():
         rows += network_rows(name, config, peak)
-    for name, model in (("default 2 × 64", {}), ("spcc 2 × 96", SPCC)):
+    for name, model in (("small 2 × 32", SMALL), ("default 2 × 64", {}), ("spcc 2 × 96", SPCC)):
         rows += train_and_classify(light_curves, store, name, model, scratch / name.replace(" ", ""))
     rows.append(from_files(source, scratch / "spcc2×96" / "model", n, scratch))
     return rows

@@ -67,6 +67,16 @@ def test_company_in_the_batch_does_not_change_the_logits(classifier: LightCurveC
     torch.testing.assert_close(classifier(batch), alone, atol=1e-5, rtol=1e-5)
 
 
+def test_a_batch_without_padding_is_answered_as_one_with(classifier: LightCurveClassifier) -> None:
+    padded = make_batch()
+    steps = int(padded.lengths.min())
+    full = LightCurveBatch(padded.sequence[:, :steps], padded.mask[:, :steps], padded.context)
+    cut = replace(padded, mask=padded.mask & (torch.arange(padded.mask.shape[1]) < steps))
+    with torch.inference_mode():
+        torch.testing.assert_close(classifier(full), classifier(cut), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(classifier(full), classifier(cut), atol=1e-6, rtol=1e-6)
+
+
 def test_order_in_the_batch_does_not_matter(classifier: LightCurveClassifier) -> None:
     batch = make_batch()
     shuffled = take(batch, [2, 0, 3, 1])
