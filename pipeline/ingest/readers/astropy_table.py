@@ -1,6 +1,8 @@
 """ECSV and VOTable, by astropy: one row per measurement, columns as in a CSV table.
 
-A VOTable's first table is read. Units are not converted: FLUXCAL is at ZP 27.5 or at the row's ZP_FLUXCAL.
+A VOTable's first table is read. Units are not converted: FLUXCAL is at ZP 27.5 or at the row's ZP_FLUXCAL. A VOTable
+whose data lie elsewhere (STREAM href) is refused: astropy would open any file or address that a stranger has written
+there.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from typing import Any
+from xml.parsers import expat
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +56,8 @@ def _load(form: str, file: TableFile) -> pa.Table:
     """
     from astropy.table import Table
 
+    if form == "votable":
+        _refuse_links(file)
     with file.open() as handle, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -62,6 +67,32 @@ def _load(form: str, file: TableFile) -> pa.Table:
         except Exception as error:  # noqa: BLE001 - in damaged files astropy meets errors of every kind
             raise TableError(f"damaged: {form} cannot be read ({' '.join(str(error).split())[:200]})") from None
     return pa.table({name: _column(table[name]) for name in table.colnames if table[name].ndim == 1})
+
+
+def _refuse_links(file: TableFile) -> None:
+    """Go through the elements of a VOTable.
+
+    Raises:
+        TableError: if it is not XML, or its data lie in another file.
+    """
+
+    def look(name: str, attributes: dict[str, str]) -> None:
+        if _local(name) == "stream" and "href" in map(_local, attributes):
+            raise TableError(
+                "links elsewhere: its STREAM has a href, which is not followed; write the data into the file"
+            )
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = look
+    try:
+        with file.open() as handle:
+            parser.ParseFile(handle)
+    except expat.ExpatError as error:
+        raise TableError(f"damaged: votable cannot be read ({error})") from None
+
+
+def _local(name: str) -> str:
+    return name.rpartition(":")[2].lower()
 
 
 def _column(column: Any) -> pa.Array:

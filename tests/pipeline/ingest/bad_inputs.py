@@ -90,6 +90,13 @@ def one_long_line(folder: Path) -> None:
     os.truncate(folder / "sn.dat", 1 << 30)
 
 
+LINKED_VOTABLE = (
+    b'<?xml version="1.0"?><VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE>'
+    b'<FIELD name="SNID" datatype="char" arraysize="*"/><FIELD name="MJD" datatype="double"/>'
+    b'<DATA><BINARY><STREAM href="file:///etc/passwd"/></BINARY></DATA></TABLE></RESOURCE></VOTABLE>'
+)
+"""astropy would open the file, or any address."""
+
 BAD_INPUTS: dict[str, Builder] = {
     "empty file": content("sn.dat", b""),
     "binary file with a light curve's name": content("sn.dat", bytes(range(256))),
@@ -119,6 +126,7 @@ BAD_INPUTS: dict[str, Builder] = {
     "CSV without rows": content("night.csv", b"SNID,MJD,BAND,FLUXCAL,FLUXCALERR\n"),
     "CSV with a word for a number": table(FLUXCAL=["bright"]),
     "CSV with an error of zero (left out)": table(FLUXCALERR=[0.0]),
+    "VOTable whose data lie elsewhere": content("night.vot", LINKED_VOTABLE),
     "gzip cut short": content("sn.dat.gz", gzip.compress(Written("9").text().encode())[:-12]),
     "decompression bomb": content("sn.dat.gz", gzip.compress(bytes(80 << 20))),
     "packed twice": content("sn.dat.gz", gzip.compress(gzip.compress(Written("9").text().encode()))),
