@@ -10,6 +10,8 @@ import torch
 
 from tests.real_data import find_real_data
 
+collect_ignore = ["benchmarks/supernnova_inside.py"]  # runs in SuperNNova's environment, not in ours
+
 torch.set_num_threads(1)  # on busy cores the threads of small networks only wait for each other
 
 

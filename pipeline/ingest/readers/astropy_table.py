@@ -87,7 +87,9 @@ def _refuse_links(file: TableFile) -> None:
     try:
         with file.open() as handle:
             parser.ParseFile(handle)
-    except expat.ExpatError as error:
+    except TableError:
+        raise
+    except (expat.ExpatError, LookupError, ValueError) as error:  # no XML, or an encoding that is not known or read
         raise TableError(f"damaged: votable cannot be read ({error})") from None
 
 
