@@ -59,7 +59,7 @@ def test_damaged_snana_text_is_read_by_columns_as_line_by_line(monkeypatch: pyte
     rng, seeds = random.Random(7), seeds_of("snana_text")
     files = [SourceFile(f"{number}.dat", mutate(rng, seeds), "") for number in range(2000)]
     by_columns = snana_text.read(files, ReadOptions())
-    monkeypatch.setattr(snana_text, "_cut", lambda index, data: None)
+    monkeypatch.setattr(snana_text, "_cut", lambda index, data, options: None)
     line_by_line = snana_text.read(files, ReadOptions())
     assert by_columns.rejections == line_by_line.rejections
     assert by_columns.truth.equals(line_by_line.truth)
