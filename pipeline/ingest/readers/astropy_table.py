@@ -1,15 +1,18 @@
 """ECSV and VOTable, by astropy: one row per measurement, columns as in a CSV table.
 
-A VOTable's first table is read. Units are not converted: FLUXCAL is at ZP 27.5 or at the row's ZP_FLUXCAL. A VOTable
-whose data lie elsewhere (STREAM href) is refused: astropy would open any file or address that a stranger has written
-there.
+A VOTable's first table is read. Units are not converted: FLUXCAL is at ZP 27.5 or at the row's ZP_FLUXCAL. Its elements
+are looked at before astropy sees it, which would open any file or address that a stranger has written there (STREAM
+href), and take memory for cells of any size (arraysize).
 """
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from math import prod
+from typing import Any, Final
 from xml.parsers import expat
 
 import numpy as np
@@ -20,6 +23,11 @@ from pipeline.ingest.readers.long_tables import LongTable, stream_long
 from pipeline.ingest.readers.many_objects import Origin
 
 __all__ = ["ecsv_part", "stream_ecsv", "stream_votable", "votable_part"]
+
+MAX_CELL: Final = 10_000
+"""Values in a cell of a VOTable, at most; names and vectors of surveys have a hundred."""
+MAX_VALUES: Final = 1 << 27
+"""Values in a whole VOTable, at most: astropy makes room for all that the columns announce, in every row."""
 
 
 def ecsv_part(start: bytes, options: ReadOptions) -> Part | None:
@@ -57,30 +65,37 @@ def _load(form: str, file: TableFile) -> pa.Table:
     from astropy.table import Table
 
     if form == "votable":
-        _refuse_links(file)
+        _look_through(file)
     with file.open() as handle, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             table = Table.read(handle, format=form)
-        except MemoryError:
-            raise
         except Exception as error:  # noqa: BLE001 - in damaged files astropy meets errors of every kind
             raise TableError(f"damaged: {form} cannot be read ({' '.join(str(error).split())[:200]})") from None
     return pa.table({name: _column(table[name]) for name in table.colnames if table[name].ndim == 1})
 
 
-def _refuse_links(file: TableFile) -> None:
+def _look_through(file: TableFile) -> None:
     """Go through the elements of a VOTable.
 
     Raises:
-        TableError: if it is not XML, or its data lie in another file.
+        TableError: if it is not XML, its data lie in another file, or its cells are too large.
     """
 
+    counts = Counter[str]()
+
     def look(name: str, attributes: dict[str, str]) -> None:
-        if _local(name) == "stream" and "href" in map(_local, attributes):
+        found = {_local(key): value for key, value in attributes.items()}
+        if _local(name) == "stream" and "href" in found:
             raise TableError(
                 "links elsewhere: its STREAM has a href, which is not followed; write the data into the file"
             )
+        size = prod(int(number[:9]) for number in re.findall("[0-9]+", found.get("arraysize", "")))
+        if size > MAX_CELL:
+            raise TableError(f"too large: arraysize is {found['arraysize'][:40]!r}, at most {MAX_CELL} values are read")
+        counts.update({"values": size} if _local(name) == "field" else {_local(name): 1})
+        if counts["tr"] * counts["values"] > MAX_VALUES:
+            raise TableError(f"too large: more than {MAX_VALUES} values in {counts['tr']} rows")
 
     parser = expat.ParserCreate()
     parser.StartElementHandler = look

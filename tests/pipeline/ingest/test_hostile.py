@@ -27,6 +27,7 @@ from pipeline.ingest.names import printable
 from pipeline.ingest.packing import PackedError, unpack
 from pipeline.store import SourceError, Store
 from tests.pipeline.ingest.snana_files import Written
+from tests.pipeline.ingest.table_files import read_damaged
 from tests.pipeline.ingest.test_containers import ARCHIVERS, Files, light_curve, put, tar, zipped
 from tests.pipeline.ingest.test_sources import ingest_into, reasons
 
@@ -368,3 +369,14 @@ def test_a_tar_header_that_announces_more_than_can_be_does_not_keep_the_ingest_b
     names = [member.name for member in archive_members(str(tmp_path / "lies.tar.gz"), MIB)]
     assert names[0] == "good.dat"
     assert names[-1] == "lies.tar.gz"
+
+
+def test_a_votable_whose_rows_announce_more_than_they_hold_is_refused_before_memory_is_taken(tmp_path: Path):
+    fields = "".join(f'<FIELD name="{name}" datatype="double" arraysize="9999"/>' for name in ("SNID", "MJD", "x"))
+    rows = "<TR/>" * 5000
+    (tmp_path / "night.vot").write_text(
+        f'<?xml version="1.0"?><VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE>'
+        f"{fields}<DATA><TABLEDATA>{rows}</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"
+    )
+    (result,) = read_damaged([tmp_path / "night.vot"])
+    assert [rejection.reason.partition(":")[0] for rejection in result.rejections] == ["too large"]
