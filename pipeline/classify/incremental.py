@@ -24,7 +24,7 @@ from pipeline.files import write_atomically
 from pipeline.predictions import PredictionKey, PredictionTable
 from pipeline.schema import LightCurves, Predictions, is_optional, prediction_columns
 from pipeline.settings import FrozenConfig
-from pipeline.store import Store
+from pipeline.store import Store, StoreError
 
 if TYPE_CHECKING:
     from pipeline.classify.predict import Classifier
@@ -272,10 +272,13 @@ def _keep_notes(store: Store, key: PredictionKey, notes: list[str]) -> None:
 
 def _kept_notes(store: Store) -> dict[str, list[str]]:
     """Return the notes of each model with its settings, by their digest."""
+    path = store.path / NOTES
     try:
-        notes: dict[str, list[str]] = json.loads((store.path / NOTES).read_text(encoding="utf-8"))
+        notes: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged ({error}): delete it; it holds the notes of earlier runs alone") from None
     return notes
 
 

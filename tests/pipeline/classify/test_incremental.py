@@ -20,7 +20,7 @@ from pipeline.classify.incremental import Renewal, as_mjd, classify_store, predi
 from pipeline.classify.predict import Classifier, ClassifySettings
 from pipeline.predictions import PredictionsError
 from pipeline.schema import LightCurves
-from pipeline.store import Store
+from pipeline.store import Store, StoreError
 from tests.builders import make_light_curves, make_survey
 from tests.small_model import small_classifier
 
@@ -93,6 +93,13 @@ def test_with_nothing_new_nothing_is_read_or_written(
     assert (again.n_new, store.prediction_table.version()) == (0, version)
     assert again.notes == first.notes != []
     pd.testing.assert_frame_equal(again.predictions.table, first.predictions.table)
+
+
+def test_damaged_notes_are_told_with_what_to_do(store: Store, model: Path) -> None:
+    classify_store(store, model, ClassifySettings())
+    (store.path / "notes.json").write_text("{")
+    with pytest.raises(StoreError, match=r"notes.json is damaged .*delete it"):
+        classify_store(store, model, ClassifySettings())
 
 
 def test_one_changed_light_curve_yields_one_new_row_and_the_old_one_stays(
