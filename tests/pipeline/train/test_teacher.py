@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +20,7 @@ from pipeline.train.registry import Registry
 from pipeline.train.state import StateError
 from pipeline.train.teacher import TeacherError, load_teacher, settings_of_student
 from tests.builders import make_batch, make_survey
+from tests.killing import kill_in_training
 
 Survey = tuple[LightCurves, Truth]
 GLOBAL = {"resampler": {"kind": "random_fill"}, "normaliser": {"kind": "global"}, "augment": {"hide_redshift": 0.4}}
@@ -119,14 +117,7 @@ train_classifier(*make_survey(90), experiment, Path(sys.argv[1]), lambda row: pr
 def test_a_student_killed_with_signal_9_goes_on_bit_for_bit(run: Path, survey: Survey, tmp_path: Path) -> None:
     chosen = settings_of_student(experiment(run, {"epochs": 30, "patience": 30}))
     command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), chosen.model_dump_json()]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) >= 3:
-                process.send_signal(signal.SIGKILL)
-                break
-    assert process.returncode == -signal.SIGKILL
+    kill_in_training(command)
     resumed = train_classifier(*survey, chosen, tmp_path / "killed")
     whole = train_classifier(*survey, chosen, tmp_path / "whole")
     assert same(weights(resumed), weights(whole))

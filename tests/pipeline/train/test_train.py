@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from pipeline.train.experiment import Experiment
 from pipeline.train.fit import TrainingResult, choose_sample, train_classifier
 from pipeline.train.state import StateError, TrainingState
 from tests.builders import make_survey, make_truth
+from tests.killing import kill_in_training
 
 SMALL = {
     "name": "small",
@@ -123,14 +123,7 @@ def test_a_training_killed_with_signal_9_goes_on_bit_for_bit(members: int, tmp_p
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
     command = [sys.executable, str(script), str(tmp_path / "killed"), chosen.model_dump_json()]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) >= 3:
-                process.send_signal(signal.SIGKILL)
-                break
-    assert process.returncode == -signal.SIGKILL
+    kill_in_training(command)
     resumed = train_classifier(*make_survey(90), chosen, tmp_path / "killed")
     whole = train_classifier(*make_survey(90), chosen, tmp_path / "whole")
     assert same_weights(whole.checkpoint, resumed.checkpoint)
