@@ -9,6 +9,7 @@ import typer
 
 from flows.cli_classify import classify
 from flows.cli_models import add_models
+from flows.cli_nightly import nightly
 from flows.cli_quarantine import quarantine_app
 from flows.cli_store import gc, history
 from flows.console import (
@@ -43,6 +44,7 @@ app.add_typer(quarantine_app)
 app.command()(classify)
 app.command()(history)
 app.command()(gc)
+app.command()(nightly)
 add_models(app)
 
 EXPERIMENTS: Final = Path(__file__).parent / "experiments"

@@ -9,17 +9,54 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from filelock import FileLock, Timeout
 from loky import ProcessPoolExecutor
 from loky.backend import get_context
 
-__all__ = ["ProcessPoolExecutor", "end_with_parent", "keep_freed_memory", "process_context"]
+__all__ = [
+    "AtWorkError",
+    "ProcessPoolExecutor",
+    "end_with_parent",
+    "keep_freed_memory",
+    "only_one",
+    "process_context",
+]
 
 SECONDS_BETWEEN_LOOKS: Final = 0.5
 LARGE_BLOCK: Final = 8 << 20
 """Twice as many freed bytes are kept [bytes]."""
+
+
+class AtWorkError(RuntimeError):
+    """Another process does what only one may do at a time."""
+
+
+@contextmanager
+def only_one(lock: Path, what: str) -> Iterator[None]:
+    """Do what only one process at a time may do; the system gives the lock back when its process ends, however it does.
+
+    Raises:
+        AtWorkError: at once, if another process holds the lock; it says which, and since when.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held, beside = FileLock(lock, timeout=0), lock.with_suffix(".holder")
+    try:
+        held.acquire()
+    except Timeout:
+        holder = beside.read_text(encoding="utf-8") if beside.exists() else "unknown"
+        raise AtWorkError(f"another run is at work on {what} ({holder}); nothing was done") from None
+    try:
+        beside.write_text(f"process {os.getpid()}, since {datetime.now(UTC).isoformat(timespec='seconds')}")
+        yield
+    finally:
+        held.release()
 
 
 def process_context() -> Any:

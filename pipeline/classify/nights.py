@@ -28,7 +28,6 @@ __all__ = [
     "end_of_night",
     "first_detection",
     "sixth_observation",
-    "truncate",
 ]
 
 DETECTION_SNR: Final = 5.0
@@ -50,21 +49,6 @@ MEASUREMENTS_AT_ONCE: Final = 1_000_000
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-
-
-def truncate(light_curves: LightCurves, until_mjd: Floats) -> LightCurves:
-    """Return the same objects without the measurements after a moment.
-
-    Args:
-        light_curves: n objects.
-        until_mjd: (n_objects,) measurements at or before it are kept [d]; NaN: none.
-
-    Returns:
-        All n objects; one without a measurement left has no epochs. PHOTOMETRY_HASH stays that of the whole.
-    """
-    lengths = count_until(light_curves, until_mjd)
-    kept = _place_in_object(light_curves) < np.repeat(lengths, np.diff(light_curves.offsets))
-    return LightCurves(light_curves.objects, light_curves.epochs[kept].reset_index(drop=True), _offsets(lengths))
 
 
 def count_until(light_curves: LightCurves, until_mjd: Floats, whole_night: bool = False) -> Integers:

@@ -1,4 +1,8 @@
-"""What the training objects were like, small enough to travel with the classifier: the other side of any drift."""
+"""What the training objects were like, small enough to travel with the classifier: the other side of any drift.
+
+A survey that is still going on has light curves that still grow; they are compared with training light curves that were
+cut off, for a light curve after three nights differs from a whole one in almost everything.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.prepare.summary import summarise_light_curves, summary_units
+from pipeline.prepare.truncate import truncate_at_random
 from pipeline.schema import LightCurves
 
 __all__ = ["Reference", "make_reference"]
@@ -26,15 +31,19 @@ class Reference:
     Attributes:
         summary: one row per object of the sample, columns of `prepare.summary.summary_units`; no identity, no class.
         class_shares: share of each class in the whole training part.
+        growing: the same objects, each as it was known after one of its measurements, drawn at random; no rows in
+            a classifier made before there was such a sample.
     """
 
     summary: pd.DataFrame
     class_shares: dict[str, float]
+    growing: pd.DataFrame
 
     @property
     def tensors(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return the numbers, as safetensors holds them."""
-        return {"summary": np.ascontiguousarray(self.summary.to_numpy(dtype=np.float32))}
+        tables = {"summary": self.summary, "growing": self.growing}
+        return {name: np.ascontiguousarray(table.to_numpy(dtype=np.float32)) for name, table in tables.items()}
 
     def description(self) -> dict[str, Any]:
         """Return the rest, as JSON holds it."""
@@ -43,8 +52,10 @@ class Reference:
     @classmethod
     def restore(cls, tensors: dict[str, npt.NDArray[np.float32]], description: dict[str, Any]) -> Reference:
         """Read `tensors` and `description` back."""
-        summary = pd.DataFrame(tensors["summary"].astype(np.float64), columns=description["columns"])
-        return cls(summary, dict(description["class_shares"]))
+        columns = description["columns"]
+        growing = tensors.get("growing", np.zeros((0, len(columns)), np.float32))
+        tables = [pd.DataFrame(values.astype(np.float64), columns=columns) for values in (tensors["summary"], growing)]
+        return cls(tables[0], dict(description["class_shares"]), tables[1])
 
 
 def make_reference(
@@ -64,7 +75,11 @@ def make_reference(
         seed: of the draw.
     """
     n_kept = min(MAX_OBJECTS, MAX_VALUES // len(summary_units(bands)))
-    rows = np.sort(np.random.default_rng([seed, 0x726566]).permutation(len(train))[:n_kept])
+    rng = np.random.default_rng([seed, 0x726566])
+    chosen = train.take(np.sort(rng.permutation(len(train))[:n_kept]))
     shares = np.bincount(labels, minlength=len(classes)) / len(labels)
-    summary = summarise_light_curves(train.take(rows), bands).astype(np.float32).astype(np.float64)
-    return Reference(summary, dict(zip(classes, shares.tolist(), strict=True)))
+    summary, growing = (
+        summarise_light_curves(curves, bands).astype(np.float32).astype(np.float64)
+        for curves in (chosen, truncate_at_random(chosen, rng))
+    )
+    return Reference(summary, dict(zip(classes, shares.tolist(), strict=True)), growing)

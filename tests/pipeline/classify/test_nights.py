@@ -17,8 +17,8 @@ from pipeline.classify.nights import (
     end_of_night,
     first_detection,
     sixth_observation,
-    truncate,
 )
+from pipeline.prepare.truncate import truncate
 from pipeline.schema import LightCurves
 from pipeline.store import Store, ingest
 from tests.builders import make_light_curves, make_survey

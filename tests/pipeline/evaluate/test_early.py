@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.classify.nights import first_detection, truncate
+from pipeline.classify.nights import first_detection
 from pipeline.evaluate import early
 from pipeline.evaluate.early import CONFIDENT_DAYS, evaluate_early
 from pipeline.evaluate.evaluation import evaluate
 from pipeline.evaluate.findings import EarlyClassification, EarlyPoint, Findings
+from pipeline.prepare.truncate import truncate
 from pipeline.schema import Truth
 from tests.builders import make_light_curves, make_survey
 from tests.small_model import small_classifier

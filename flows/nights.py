@@ -1,0 +1,81 @@
+"""The steps of a night, and its folder: what was judged stays judged when a crash comes between.
+
+<out>/nights/<when>/guard.json           what the night has changed, and the verdict
+<out>/nights/<when>/ingest.json, predictions.parquet, classify.json, report.html ...
+<out>/nights/<when>/nightly.json         last: a night without it was not finished, and is gone on with
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from flows.site import NIGHTS, PUBLISHED, SiteSettings
+from pipeline.classify.outputs import read_predictions
+from pipeline.classify.publication import hold, publish
+from pipeline.evaluate.night import Night, judge_night
+from pipeline.files import write_atomically
+from pipeline.provenance import read_record, write_record
+from pipeline.store import Store
+
+__all__ = ["Night", "finish", "judge", "newest_nights", "open_night", "publish_night"]
+
+RECORD: Final = "nightly"
+GUARD: Final = "guard.json"
+
+
+def open_night(site: SiteSettings) -> Path:
+    """Make the folder of a night, or return that of the last one if it was not finished."""
+    last = newest_nights(site)[:1]
+    if last and not read_record(last[0], RECORD):
+        return last[0]
+    folder = site.out / NIGHTS / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%f")[:-3]
+    folder.mkdir(parents=True)
+    return folder
+
+
+def newest_nights(site: SiteSettings) -> list[Path]:
+    """Return the folders of the nights, the newest first."""
+    return sorted((path for path in (site.out / NIGHTS).glob("*") if path.is_dir()), reverse=True)
+
+
+def judge(site: SiteSettings, folder: Path) -> Night:
+    """Judge what changed; if it is red, hold it before any of it is classified, lest a crash forget to."""
+    begun = _read_guard(folder).get("photometry", {})
+    night = judge_night(Store.open(site.store), site.model_folder, site.classify, site.guard, also=begun)
+    if night.verdict.status == "red":
+        hold(site.out / PUBLISHED, night.photometry, folder.name, night.verdict.sentence())
+    content = night.verdict.to_dict() | {"notes": night.notes, "photometry": night.photometry}
+    write_atomically(folder / GUARD, json.dumps(content, indent=1) + "\n")
+    return night
+
+
+def publish_night(site: SiteSettings, folder: Path) -> dict[str, Any]:
+    """Publish the newest predictions of all objects, but for those held."""
+    return publish(read_predictions(folder / "predictions.parquet"), site.out / PUBLISHED, site.publish)
+
+
+def finish(
+    site: SiteSettings, folder: Path, night: Night, done: Mapping[str, Any], failure: Exception | None, command: str
+) -> dict[str, Any]:
+    """Write the record of a night, and return its summary."""
+    summary = {
+        "night": folder.name,
+        "folder": str(folder),
+        "sentence": night.verdict.sentence(),
+        "n_changed": len(night.photometry),
+        "guard": night.verdict.to_dict(),
+        **done,
+        "failure": str(failure) if failure else "",
+    }
+    write_record(folder, RECORD, site.model_dump(mode="json"), summary, command)
+    return summary
+
+
+def _read_guard(folder: Path) -> dict[str, Any]:
+    path = folder / GUARD
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
