@@ -88,7 +88,8 @@ class Store:
             raise StoreError(f"{path} is not a snflow store: store.json does not say {FORMAT!r}")
         if label.get("version") != FORMAT_VERSION:
             raise StoreError(
-                f"{path} is a store of version {label.get('version')}; this snflow reads version {FORMAT_VERSION}"
+                f"{path} is a store of version {label.get('version')}; this snflow reads version {FORMAT_VERSION}: "
+                "ingest its sources into a new store, or use the snflow that wrote it"
             )
         return cls(path)
 
