@@ -31,6 +31,7 @@ from pipeline.train.novelty import fit_novelty
 from pipeline.train.reference import make_reference
 from pipeline.train.state import TrainingState
 from pipeline.train.teacher import Teacher, load_teacher
+from pipeline.train.unlike import unlike_supernovae
 from pipeline.train.verify import with_answers
 
 __all__ = ["Sample", "TrainingResult", "choose_sample", "prepare_photometry", "train_classifier"]
@@ -235,7 +236,12 @@ def calibrated_checkpoint(
         thresholds=choose_thresholds(p_ia, valid.labels == 0),
         novelty=novelty,
         reference=make_reference(
-            train, train_labels, experiment.bands, CLASS_SETS[experiment.classes], experiment.fit.seed
+            train,
+            train_labels,
+            experiment.bands,
+            CLASS_SETS[experiment.classes],
+            experiment.fit.seed,
+            partial(unlike_supernovae, experiment=experiment, score=novelty),
         ),
     )
     with threads(experiment.fit.threads):
