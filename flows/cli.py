@@ -11,6 +11,7 @@ from flows.cli_classify import classify
 from flows.cli_models import add_models
 from flows.cli_nightly import nightly
 from flows.cli_quarantine import quarantine_app
+from flows.cli_serve import serve
 from flows.cli_store import gc, history
 from flows.console import (
     pairs_of,
@@ -45,6 +46,7 @@ app.command()(classify)
 app.command()(history)
 app.command()(gc)
 app.command()(nightly)
+app.command()(serve)
 add_models(app)
 
 EXPERIMENTS: Final = Path(__file__).parent / "experiments"

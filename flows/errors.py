@@ -10,7 +10,7 @@ from typing import Final
 
 import typer
 
-__all__ = ["explained"]
+__all__ = ["FAILED", "WRONG_USAGE", "explained"]
 
 FAILED: Final = 1
 WRONG_USAGE: Final = 2

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from pydantic import Field, field_validator
 
+from flows.schedule import RetentionSettings, ScheduleSettings, ServerSettings
 from pipeline.classify.outputs import check_suffix
 from pipeline.classify.settings import ClassifySettings
-from pipeline.evaluate.guard import GuardSettings
+from pipeline.evaluate.guard_settings import GuardSettings
 from pipeline.ingest.settings import IngestSettings
 from pipeline.settings import FrozenConfig, SettingsError, load_settings, override, read_toml
 from pipeline.train.registry import find_model
@@ -37,11 +38,19 @@ class SiteSettings(FrozenConfig):
     ingest: IngestSettings = IngestSettings()
     classify: ClassifySettings = ClassifySettings()
     guard: GuardSettings = GuardSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    server: ServerSettings = ServerSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @property
     def model_folder(self) -> Path:
         """Checkpoint folder of the classifier, as it is now."""
         return find_model(self.model)
+
+    @property
+    def home(self) -> Path:
+        """Folder of Prefect's database."""
+        return self.server.home or self.out / "prefect"
 
     @field_validator("publish")
     @classmethod
@@ -69,6 +78,9 @@ def _beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     for name in ("store", "out"):
         if isinstance(values.get(name), str):
             moved[name] = str(folder / values[name])
+    server = values.get("server")
+    if isinstance(server, dict) and isinstance(server.get("home"), str):
+        moved["server"] = server | {"home": str(folder / server["home"])}
     if isinstance(values.get("sources"), list):
         if not all(isinstance(source, str) for source in values["sources"]):
             raise SettingsError("sources: expected a list of paths or patterns")

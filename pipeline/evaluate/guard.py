@@ -16,11 +16,10 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import Field, model_validator
 from scipy.stats import fisher_exact, kstwobign, norm
 
+from pipeline.evaluate.guard_settings import GuardSettings
 from pipeline.schema import LightCurves
-from pipeline.settings import FrozenConfig
 from pipeline.train.reference import UNLIKE, Reference, Unlike, summarise
 
 __all__ = ["Difference", "GuardSettings", "NightVerdict", "guard_night"]
@@ -36,31 +35,6 @@ MATCHES: Final = 5
 STRATA: Final = (40, 20, 10, 5, 2, 1)
 """Quantiles of the number of nights that light curves are matched by: the most that leave enough to compare with."""
 RANK: Final[dict[Status, int]] = {"unknown": 0, "green": 1, "amber": 2, "red": 3}
-
-
-class GuardSettings(FrozenConfig):
-    """When a night is to be looked at, and when its classes are held back."""
-
-    amber_p: float = Field(default=0.01, gt=0, lt=1)
-    """Share of nights like the training data that may be amber, at most."""
-    red_p: float = Field(default=1e-4, gt=0, lt=1)
-    """Share of nights like the training data that may be red, at most."""
-    amber_distance: float = Field(default=0.10, ge=0, le=1)
-    """Largest difference of cumulative distributions, or of shares missing, that is no matter for amber."""
-    red_distance: float = Field(default=0.15, ge=0, le=1)
-    """The same for red."""
-    amber_unlike: float = Field(default=0.03, ge=0, le=1)
-    """Largest difference of the shares of light curves that show that they are no supernovae, that is no matter."""
-    red_unlike: float = Field(default=0.06, ge=0, le=1)
-    """The same for red."""
-    min_objects: int = Field(default=20, ge=2)
-    """A night of fewer changed objects is not judged."""
-
-    @model_validator(mode="after")
-    def _red_is_further(self) -> GuardSettings:
-        if self.red_p > self.amber_p or self.red_distance < self.amber_distance or self.red_unlike < self.amber_unlike:
-            raise ValueError("red must be at least as improbable and as far as amber")
-        return self
 
 
 @dataclass(frozen=True)
