@@ -8,12 +8,13 @@ from typing import Any
 from prefect import flow
 from prefect.states import Completed
 
-from flows import artifacts
 from flows.classify import classify
 from flows.ingest import ingest
+from flows.night_artifacts import publish_artifacts
 from flows.nights import Night, finish, judge, open_night, publish_night
+from flows.observe import Watch, observed, tell_crash
 from flows.report import report
-from flows.site import PUBLISHED, SiteSettings, load_site
+from flows.site import SiteSettings, load_site
 from flows.tasks import computing, reading_or_writing
 from pipeline.ingest.settings import TooManyBadFilesError
 from pipeline.processes import AtWorkError, only_one
@@ -24,7 +25,7 @@ judge_task = computing(judge, "compare with the training data")
 publish_task = reading_or_writing(publish_night, "publish")
 
 
-@flow(name="nightly")
+@flow(name="nightly", on_crashed=[tell_crash])
 def nightly(config: Path, settings: list[str] | None = None, command: str = "") -> Any:
     """Do what a site does every night; again after a crash, it goes on where it stopped.
 
@@ -39,26 +40,32 @@ def nightly(config: Path, settings: list[str] | None = None, command: str = "") 
     site = load_site(config, settings)
     try:
         with only_one(site.out / ".nightly.lock", f"the nights in {site.out}"):
-            return _work(site, open_night(site), command)
+            folder = open_night(site)
+            with observed(site, folder) as watch:
+                return _work(site, folder, watch, command)
     except AtWorkError as error:
         return Completed(name="Skipped", message=str(error))
 
 
-def _work(site: SiteSettings, folder: Path, command: str) -> dict[str, Any]:
+def _work(site: SiteSettings, folder: Path, watch: Watch, command: str) -> dict[str, Any]:
     failure: TooManyBadFilesError | None = None
+    watch.step("ingest")
     try:
         ingested = ingest(list(site.sources), site.store, site.ingest, folder, command)
     except TooManyBadFilesError as error:  # what is good is in the store, and is classified all the same
         ingested, failure = error.summary.to_dict(), error
+    watch.step("compare with the training data")
     night: Night = judge_task(site, folder)
+    watch.step("classify")
     classified = classify(site.store, site.model_folder, [folder / "predictions.parquet"], site.classify, command)
+    watch.step("publish")
     published = publish_task(site, folder)
+    watch.step("report")
     page = report(folder, []) if night.photometry else None
     done = {"ingest": ingested, "classify": classified, "publish": published, "report": str(page) if page else None}
     summary = finish(site, folder, night, done, failure, command)
-    shown = {"changed": len(night.photometry), **published, "failure": summary["failure"]}
-    artifacts.publish("snflow-nightly", f"Night {folder.name}: {summary['sentence']}", shown,
-                      f"Published in `{site.out / PUBLISHED}`", page)  # fmt: skip
+    watch.done(summary)
+    publish_artifacts(site, folder, summary)
     if failure:
         raise failure
     return summary

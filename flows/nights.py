@@ -62,11 +62,15 @@ def finish(
     site: SiteSettings, folder: Path, night: Night, done: Mapping[str, Any], failure: Exception | None, command: str
 ) -> dict[str, Any]:
     """Write the record of a night, and return its summary."""
+    table = read_predictions(folder / "predictions.parquet").table
+    changed = table["SNID"].isin(list(night.photometry))
     summary = {
         "night": folder.name,
         "folder": str(folder),
         "sentence": night.verdict.sentence(),
         "n_changed": len(night.photometry),
+        "status": table.loc[changed, "STATUS"].value_counts().to_dict(),
+        "model": ", ".join(sorted(set(table["MODEL"]))),
         "guard": night.verdict.to_dict(),
         **done,
         "failure": str(failure) if failure else "",

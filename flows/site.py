@@ -12,14 +12,19 @@ from pipeline.classify.outputs import check_suffix
 from pipeline.classify.settings import ClassifySettings
 from pipeline.evaluate.guard_settings import GuardSettings
 from pipeline.ingest.settings import IngestSettings
+from pipeline.logs import LogSettings
+from pipeline.notices import NotifySettings
 from pipeline.settings import FrozenConfig, SettingsError, load_settings, override, read_toml
 from pipeline.train.registry import find_model
 
-__all__ = ["NIGHTS", "PUBLISHED", "SiteSettings", "load_site"]
+__all__ = ["LOG", "METRICS", "NIGHTS", "PUBLISHED", "SiteSettings", "load_site"]
 
 NIGHTS: Final = "nights"
 PUBLISHED: Final = "published"
 """Folders of a site: a folder each night, and what is published."""
+LOG: Final = "log.jsonl"
+METRICS: Final = "metrics.prom"
+"""Files of a site, for those who watch it."""
 
 
 class SiteSettings(FrozenConfig):
@@ -41,6 +46,15 @@ class SiteSettings(FrozenConfig):
     schedule: ScheduleSettings = ScheduleSettings()
     server: ServerSettings = ServerSettings()
     retention: RetentionSettings = RetentionSettings()
+    address: str = ""
+    """Where `out` is served on the web, for links in Prefect and in messages; empty: paths are shown."""
+    log: LogSettings = LogSettings()
+    notify: NotifySettings = NotifySettings()
+
+    @property
+    def tag(self) -> str:
+        """Tag of the Prefect runs of this site, among others of the same server."""
+        return f"site:{self.out}"
 
     @property
     def model_folder(self) -> Path:
