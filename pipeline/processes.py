@@ -6,16 +6,19 @@ nor importing the calling script again (which would run one that has no `if __na
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import threading
 import time
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 from loky import ProcessPoolExecutor
 from loky.backend import get_context
 
-__all__ = ["ProcessPoolExecutor", "end_with_parent", "keep_freed_memory", "process_context"]
+__all__ = ["ProcessPoolExecutor", "end_with_parent", "keep_freed_memory", "process_context", "return_freed_memory"]
 
 SECONDS_BETWEEN_LOOKS: Final = 0.5
 LARGE_BLOCK: Final = 8 << 20
@@ -35,6 +38,14 @@ def keep_freed_memory() -> None:
     moves this bound (mallopt(3), M_MMAP_THRESHOLD); to other C libraries it means nothing.
     """
     np.empty(LARGE_BLOCK, np.uint8)
+
+
+def return_freed_memory() -> None:
+    """Return to the system what was freed, of Arrow and, where it is glibc, of the C library; call it after a peak."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def end_with_parent(parent: int) -> None:
