@@ -6,7 +6,9 @@ nor importing the calling script again (which would run one that has no `if __na
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ __all__ = [
     "keep_freed_memory",
     "only_one",
     "process_context",
+    "return_freed_memory",
 ]
 
 SECONDS_BETWEEN_LOOKS: Final = 0.5
@@ -72,6 +75,16 @@ def keep_freed_memory() -> None:
     moves this bound (mallopt(3), M_MMAP_THRESHOLD); to other C libraries it means nothing.
     """
     np.empty(LARGE_BLOCK, np.uint8)
+
+
+def return_freed_memory() -> None:
+    """Return to the system what was freed, of Arrow and, where it is glibc, of the C library; call it after a peak."""
+    import pyarrow as pa  # not all processes that import this module need it
+
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def end_with_parent(parent: int) -> None:
