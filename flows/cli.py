@@ -10,6 +10,7 @@ import typer
 from flows.cli_classify import classify
 from flows.cli_models import add_models
 from flows.cli_quarantine import quarantine_app
+from flows.cli_retrain import retrain
 from flows.cli_store import gc, history
 from flows.console import (
     pairs_of,
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 app.add_typer(quarantine_app)
 app.command()(classify)
+app.command()(retrain)
 app.command()(history)
 app.command()(gc)
 add_models(app)
