@@ -22,7 +22,7 @@ decide_task = computing(decide_on_candidate, "compare on the frozen test set")
 conclude_task = reading_or_writing(conclude, "promote or not")
 
 
-@flow(name="retrain")
+@flow(name="retrain", persist_result=False)
 def retrain(
     settings: RetrainSettings,
     experiment: Experiment,

@@ -36,7 +36,7 @@ def train_step(
 train_task = computing(train_step, "fit and calibrate")
 
 
-@flow(name="train")
+@flow(name="train", persist_result=False)
 def train(
     store: Path, experiment: Experiment, out: Path, command: str = "", test: Path | None = None
 ) -> dict[str, Any]:
