@@ -213,3 +213,27 @@ def test_reading_and_writing_everything_unpickles_nothing(tmp_path: Path) -> Non
     command = [sys.executable, "-c", EVERYTHING, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_security_md_names_every_place_where_processes_of_our_own_exchange_pickles() -> None:
+    sharing = {
+        path.relative_to(ROOT).as_posix()
+        for path in CODE
+        if path.parts[len(ROOT.parts)] != "tests"
+        and any(
+            isinstance(node, ast.ImportFrom)
+            and node.module == "pipeline.processes"
+            and {alias.name for alias in node.names} & {"ProcessPoolExecutor", "process_context"}
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
+    }
+    told = (ROOT / "SECURITY.md").read_text()
+    assert len(sharing) == 3
+    assert [path for path in sharing if f"`{path}`" not in told] == []
+
+
+def test_every_file_that_security_md_names_is_there() -> None:
+    told = (ROOT / "SECURITY.md").read_text()
+    named = [word for word in told.split("`") if word.startswith(("tests/", "pipeline/"))]
+    assert len(named) > 5
+    assert [path for path in named if not (ROOT / path).exists()] == []

@@ -62,3 +62,11 @@ def test_nothing_is_written_even_where_results_are_kept_by_default(tmp_path: Pat
         assert list(tmp_path.rglob("*")) == []
         keeping()
         assert list(tmp_path.rglob("*")) != []
+
+
+def test_the_server_listens_to_this_machine_alone_unless_it_is_told_otherwise() -> None:
+    from prefect.settings.models.server.api import ServerAPISettings
+
+    assert ServerAPISettings.model_fields["host"].default == "127.0.0.1"
+    found = [word for path in Path(flows.__file__).parent.rglob("*.py") for word in path.read_text().split('"')]
+    assert [word for word in found if word in ("0.0.0.0", "::")] == []
