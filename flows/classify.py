@@ -38,7 +38,7 @@ def classify_step(
 classify_task = reading_or_writing(classify_step, "classify and write")
 
 
-@flow(name="classify")
+@flow(name="classify", persist_result=False)
 def classify(
     source: Path,
     model: Path,

@@ -12,6 +12,7 @@ from flows.cli_models import add_models
 from flows.cli_nightly import nightly
 from flows.cli_quarantine import quarantine_app
 from flows.cli_serve import serve
+from flows.cli_retrain import retrain
 from flows.cli_store import gc, history
 from flows.console import (
     pairs_of,
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(quarantine_app)
 app.command()(classify)
+app.command()(retrain)
 app.command()(history)
 app.command()(gc)
 app.command()(nightly)

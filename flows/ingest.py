@@ -53,7 +53,7 @@ ingest_task = reading_or_writing(ingest_step, "read and store")
 retry_task = reading_or_writing(retry_step, "read the quarantine again")
 
 
-@flow(name="ingest")
+@flow(name="ingest", persist_result=False)
 def ingest(
     sources: list[Path], store: Path, settings: IngestSettings, out: Path | None = None, command: str = ""
 ) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def ingest(
     return summary
 
 
-@flow(name="quarantine-retry")
+@flow(name="quarantine-retry", persist_result=False)
 def retry(store: Path, settings: IngestSettings, command: str = "") -> dict[str, Any]:
     """Read the files in a store's quarantine again; entries of repaired files disappear."""
     summary = retry_task(store, settings, command)

@@ -31,7 +31,7 @@ examine_task = computing(examine_step, "examine")
 report_task = reading_or_writing(report_run, "draw the page")
 
 
-@flow(name="report")
+@flow(name="report", persist_result=False)
 def report(
     run: Path,
     beside: list[Path],
