@@ -11,8 +11,8 @@ from flows.cli_classify import classify
 from flows.cli_models import add_models
 from flows.cli_nightly import nightly
 from flows.cli_quarantine import quarantine_app
-from flows.cli_serve import serve
 from flows.cli_retrain import retrain
+from flows.cli_serve import serve
 from flows.cli_store import gc, history
 from flows.console import (
     pairs_of,
