@@ -25,7 +25,7 @@ judge_task = computing(judge, "compare with the training data")
 publish_task = reading_or_writing(publish_night, "publish")
 
 
-@flow(name="nightly", on_crashed=[tell_crash])
+@flow(name="nightly", on_crashed=[tell_crash], persist_result=False)
 def nightly(config: Path, settings: list[str] | None = None, command: str = "") -> Any:
     """Do what a site does every night; again after a crash, it goes on where it stopped.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -37,7 +38,7 @@ from tests.serving import EVERY_MINUTE, Served, free_port, wait_for
 NIGHTS: Final = 7
 CRASH: Final = 4
 DRIFT: Final = 6
-BAD_FILES: Final = 3
+N_BAD_FILES: Final = 3
 PATIENCE: Final = 600.0
 """Seconds until a night must be done."""
 SITE: Final = """
@@ -200,16 +201,22 @@ def send_night(sky: Sky, folder: Path, number: int, arguments: argparse.Namespac
     snids = [str(snid) for snid in sky.light_curves.objects["SNID"].iloc[rows]]
     for row, snid in zip(rows, snids, strict=True):
         (folder / "inbox" / f"DES_SN{snid}.DAT").write_text(sky.text(int(row), factor))
-    for place in range(BAD_FILES):
-        (folder / "inbox" / f"BAD_{number}_{place}.DAT").write_bytes(os.urandom(300))
+    for place, content in enumerate(bad_files(sky.text(int(rows[0]), factor), number)):
+        (folder / "inbox" / f"BAD_{number}_{place}.DAT").write_bytes(content)
     expected.changed = len(rows)
     expected.objects += min(arguments.new, len(rows))
     expected.predictions += len(rows)
-    expected.quarantined += BAD_FILES
+    expected.quarantined += N_BAD_FILES
     expected.held -= set(snids)
     expected.verdicts = ("red",) if number == DRIFT else ("green", "amber")
     if number == DRIFT:
         expected.held |= set(snids)
+
+
+def bad_files(text: str, number: int) -> tuple[bytes, bytes, bytes]:
+    """Return a file that is no text, one that ends after its head, and one that was cut off in a measurement."""
+    other = re.sub(r"SNID: \S+", f"SNID: bad{number}", text)
+    return b"\0" + os.urandom(300), other[: other.index("NOBS")].encode(), other[: other.rindex("OBS:") + 12].encode()
 
 
 def kill_run(folder: Path) -> None:
