@@ -11,10 +11,11 @@ from prefect.states import Completed
 from flows import artifacts
 from flows.classify import classify
 from flows.ingest import ingest
-from flows.nights import Night, finish, judge, open_night, publish_night
+from flows.nights import LOCK, finish, judge, open_night, publish_night
 from flows.report import report
 from flows.site import PUBLISHED, SiteSettings, load_site
 from flows.tasks import computing, reading_or_writing
+from pipeline.evaluate.night import Night
 from pipeline.ingest.settings import TooManyBadFilesError
 from pipeline.processes import AtWorkError, only_one
 
@@ -38,7 +39,7 @@ def nightly(config: Path, settings: list[str] | None = None, command: str = "") 
     """
     site = load_site(config, settings)
     try:
-        with only_one(site.out / ".nightly.lock", f"the nights in {site.out}"):
+        with only_one(site.out / LOCK, f"the nights in {site.out}"):
             return _work(site, open_night(site), command)
     except AtWorkError as error:
         return Completed(name="Skipped", message=str(error))

@@ -36,7 +36,14 @@ train_task = computing(train_step, "fit and calibrate")
 
 @flow(name="train")
 def train(store: Path, experiment: Experiment, out: Path, command: str = "") -> dict[str, Any]:
-    """Train a classifier; the same command goes on with what an interrupted one began."""
+    """Train a classifier; the same command goes on with what an interrupted one began.
+
+    Args:
+        store: catalogue with objects of known class.
+        experiment: selection, split, preparation, network and fit, as in the files of experiments.
+        out: folder of the run; the classifier is in `model` in it.
+        command: what was typed, for the record.
+    """
     summary = train_task(store, experiment, out, command)
     publish("snflow-train", f"Trained {summary['model']}", summary, f"Checkpoint: `{out / 'model'}`")
     return summary
