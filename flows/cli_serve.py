@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.console import say
-from flows.errors import FAILED, WRONG_USAGE
+from flows.console import print_json, print_line, say, show
+from flows.errors import FAILED, WRONG_USAGE, explained
 
-__all__ = ["serve"]
+if TYPE_CHECKING:
+    from flows.status import SiteStatus
+
+__all__ = ["serve", "status"]
 
 
 def serve(
@@ -37,3 +40,47 @@ def serve(
     except (RuntimeError, OSError) as error:
         say(f"snflow: {error}")
         raise typer.Exit(FAILED) from None
+
+
+def status(
+    config: Annotated[Path, typer.Option("--config", help="Site file.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell how the nights of a site go: the last and the next one, what waits, and whether it is served.
+
+    It reads the site's files, so it works without a server. Exit code 1, and the reason, if the last night failed or
+    was interrupted, or none has ended though two were due since the last; 0 if all is well.
+
+    Example: `snflow status --config site.toml`, or in a monitor `snflow status --config site.toml --json`
+    """
+    with explained():
+        from datetime import UTC, datetime
+
+        from flows.site import load_site
+        from flows.status import site_status
+
+        found = site_status(load_site(config, settings), datetime.now(UTC))
+        if as_json:
+            print_json(found.to_dict())
+        else:
+            _show(config, found)
+    if found.problems:
+        raise typer.Exit(FAILED)
+
+
+def _show(config: Path, found: SiteStatus) -> None:
+    last, waiting = found.last, found.backlog
+    rows = {
+        "served": f"{found.url}, {found.served}" if found.served else "no",
+        "last night": f"{last.night}: {last.outcome}{f', {last.verdict}' if last.verdict else ''}" if last else "none",
+        "next night": found.following,
+        "objects": f"{waiting.n_objects:,}",
+        "waiting": f"{waiting.n_unclassified:,} not classified yet, {waiting.n_held:,} held, "
+        f"{waiting.n_quarantined:,} entries in quarantine",
+    }
+    show(f"Site {config}", rows, False)
+    if last and last.message:
+        print_line(last.message)
+    for problem in found.problems:
+        say(f"Look at this: {problem}")

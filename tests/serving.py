@@ -61,27 +61,24 @@ class Served:
     """`snflow serve` of a site, as a process."""
 
     def __init__(self, config: Path, port: int):
-        self.folder = config.parent
+        self.config, self.port, self.folder = config, port, config.parent
         self.api = Api(f"http://127.0.0.1:{port}")
         self._log = self.folder / "serve.log"
         code = "from flows.cli import app; app()"
         command = [sys.executable, "-c", code, "serve", "--config", str(config)]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        self._n_before = self._log.read_text().count("Ctrl-C") if self._log.exists() else 0
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stderr=log, stdout=log, start_new_session=True)
 
     def __enter__(self) -> Served:
-        wait_for(lambda: "Ctrl-C" in self.log() or self.process.poll() is not None)
+        wait_for(lambda: self._log.read_text().count("Ctrl-C") > self._n_before or self.process.poll() is not None)
         return self
 
     def __exit__(self, *_error: object) -> None:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(60)
-
-    def log(self) -> str:
-        """Return what was said."""
-        return self._log.read_text()
 
     def children(self) -> list[int]:
         """Return the numbers of the processes that serve has started."""
@@ -99,7 +96,7 @@ class Served:
         """Return all runs of the nightly deployment but those to come, the earliest first."""
         deployment = self.api.deployments()["nightly"]
         chosen = {"deployment_id": {"any_": [deployment]}, "state": {"type": {"not_any_": ["SCHEDULED"]}}}
-        return sorted(self.api._runs(chosen), key=lambda run: run["expected_start_time"])
+        return sorted(self.api.runs(chosen), key=lambda run: run["expected_start_time"])
 
     def run_now(self) -> None:
         """Ask for a night now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
@@ -19,6 +20,8 @@ FlowRun = dict[str, Any]
 
 TIMEOUT: Final = 30.0
 """Seconds that an answer may take."""
+BUSY: Final = 503
+SECONDS_BETWEEN_TRIES: Final = (0.2, 0.4, 0.8, 1.6, 3.2)
 UNFINISHED: Final = ("RUNNING", "PENDING", "CANCELLING", "PAUSED")
 
 
@@ -52,9 +55,9 @@ class Api:
             return False
 
     def deployments(self) -> dict[str, str]:
-        """Return the ids of all deployments by the names of their flows."""
+        """Return the ids of the site's deployments by the names of their flows; those of work pools have workers."""
         found = self._ask("POST", "/deployments/filter", {})
-        return {deployment["entrypoint"].rpartition(".")[2]: deployment["id"] for deployment in found}
+        return {one["entrypoint"].rpartition(".")[2]: one["id"] for one in found if not one["work_pool_name"]}
 
     def due(self, deployments: Iterable[str]) -> list[FlowRun]:
         """Return the runs of deployments, by id, that should have begun, the earliest first."""
@@ -64,11 +67,11 @@ class Api:
 
     def unfinished(self, deployments: Iterable[str]) -> list[FlowRun]:
         """Return the runs of deployments that have begun and not ended."""
-        return self._runs({"deployment_id": {"any_": list(deployments)}, "state": {"type": {"any_": UNFINISHED}}})
+        return self.runs({"deployment_id": {"any_": list(deployments)}, "state": {"type": {"any_": UNFINISHED}}})
 
     def unfinished_within(self, run: str) -> list[FlowRun]:
         """Return the flow runs that a flow run has begun and that have not ended."""
-        return self._runs({"parent_flow_run_id": {"any_": [run]}, "state": {"type": {"any_": UNFINISHED}}})
+        return self.runs({"parent_flow_run_id": {"any_": [run]}, "state": {"type": {"any_": UNFINISHED}}})
 
     def read(self, run: str) -> FlowRun:
         """Return a flow run."""
@@ -97,23 +100,32 @@ class Api:
             state = {"type": "CRASHED", "name": "Crashed", "message": message}
             self._ask("POST", f"/task_runs/{task['id']}/set_state", {"state": state, "force": True})
 
-    def _runs(self, chosen: dict[str, Any]) -> list[FlowRun]:
+    def runs(self, chosen: dict[str, Any]) -> list[FlowRun]:
+        """Return the flow runs that a filter of Prefect's API chooses."""
         found: list[FlowRun] = self._ask("POST", "/flow_runs/filter", {"flow_runs": chosen})
         return found
 
     def _ask(self, method: str, path: str, content: dict[str, Any] | None) -> Any:
+        """Send a request; again where the database was locked by another one, which is passing and changes nothing."""
+        for seconds in SECONDS_BETWEEN_TRIES:
+            status, text = self._send(method, path, content)
+            if status != BUSY:
+                break
+            time.sleep(seconds)
+        if status >= 500:
+            raise ServerGoneError(f"{method} {path}: {status} {text[:300]}")
+        if status >= 400:
+            raise ServerError(f"{method} {path}: {status} {text[:300]}")
+        return json.loads(text) if text else None
+
+    def _send(self, method: str, path: str, content: dict[str, Any] | None) -> tuple[int, str]:
         connection = HTTPConnection(self._address.hostname or "", self._address.port, timeout=TIMEOUT)
         try:
             body = None if content is None else json.dumps(content)
             connection.request(method, f"/api{path}", body, self._headers)
             response = connection.getresponse()
-            text = response.read().decode()
+            return response.status, response.read().decode()
         except (OSError, HTTPException) as error:
             raise ServerGoneError(f"Prefect's server at {self._address.geturl()} does not answer: {error}") from None
         finally:
             connection.close()
-        if response.status >= 500:
-            raise ServerGoneError(f"{method} {path}: {response.status} {text[:300]}")
-        if response.status >= 400:
-            raise ServerError(f"{method} {path}: {response.status} {text[:300]}")
-        return json.loads(text) if text else None

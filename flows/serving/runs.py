@@ -57,7 +57,7 @@ class Runs:
         return self._running is None
 
     def recover(self) -> None:
-        """Say of the runs that ended with an earlier server that they crashed; what was missed is done once."""
+        """Say of the runs that ended with an earlier `snflow serve` that they crashed."""
         self._flows = {deployment: name for name, deployment in self._api.deployments().items()}
         for run in self._api.unfinished(self._flows):
             self._crash(run, "snflow serve ended during this run")
@@ -138,12 +138,13 @@ class Runs:
         self._say(f"{self._name(run)}: {state['name']} {state['message'] or ''}".rstrip())
 
     def _crash(self, run: FlowRun, why: str) -> None:
-        """Say that a run crashed; a scheduled flow is begun again, once."""
+        """Say that a run crashed; a night is gone on with at once, unless another is due anyway, but only once."""
         self._crash_within(run["id"], why)
         self._api.set_state(run["id"], "CRASHED", "Crashed", why)
-        if self._flows.get(run["deployment_id"]) == "nightly" and AGAIN not in run["tags"]:
+        deployment = run["deployment_id"]
+        if self._flows.get(deployment) == "nightly" and AGAIN not in run["tags"] and not self._api.due([deployment]):
             message = f"again, since {run['name']} crashed: {why}"
-            self._api.create_run(run["deployment_id"], message, [*run["tags"], AGAIN], run["parameters"])
+            self._api.create_run(deployment, message, [*run["tags"], AGAIN], run["parameters"])
 
     def _crash_within(self, run: str, why: str) -> None:
         for inner in self._api.unfinished_within(run):
