@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-__all__ = ["PrefectServer", "Receiver", "end", "free_port", "prefect_server", "receiver", "start", "wait_until"]
+__all__ = ["ROOT", "PrefectServer", "Receiver", "end", "free_port", "prefect_server", "receiver", "start", "wait_until"]
 
 ROOT = Path(__file__).parents[1]
 

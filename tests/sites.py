@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.ingest.simulate import SimulationSettings, simulate_survey
 from tests.small_model import small_classifier
 
-__all__ = ["add_bad_files", "make_drift", "make_site"]
+__all__ = ["NOTIFY", "add_bad_files", "make_drift", "make_site"]
 
 SITE = """
 sources = ["inbox"]
@@ -17,6 +17,13 @@ model = "model"
 out = "."
 publish = ["predictions.parquet"]
 """
+NOTIFY = """
+[guard]
+min_objects = 20
+[notify]
+webhook_env = "SNFLOW_TEST_WEBHOOK"
+"""
+"""Sections of a site whose nights are judged, and told of."""
 
 
 def make_site(folder: Path, n_objects: int = 30, sections: str = "[guard]\nmin_objects = 20\n") -> Path:

@@ -12,15 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.servers import PrefectServer, prefect_server, receiver, wait_until
-from tests.sites import add_bad_files, make_site
+from tests.sites import NOTIFY, add_bad_files, make_site
 
 SECRET = "kc8Zr1-token"
-NOTIFY = """
-[guard]
-min_objects = 20
-[notify]
-webhook_env = "SNFLOW_TEST_WEBHOOK"
-"""
 
 
 @contextmanager
