@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,7 +64,7 @@ class Plan:
     folder: Path
     current: str | None
     is_due: bool
-    is_decided: bool = field(default=False)
+    is_decided: bool = False
 
 
 def plan_retraining(settings: RetrainSettings, experiment: Experiment, registry: Registry | None = None) -> Plan:
@@ -158,13 +158,8 @@ def _carry_out(settings: RetrainSettings, plan: Plan, registry: Registry) -> dic
     if not _is_version_of(registry.current_version(settings.name), decision):
         registry.promote(settings.name, plan.folder, why, describe_run(plan.folder), decision.current)
     model = f"{settings.name}@{registry.current_version(settings.name)}"
-    return {
-        "outcome": "promoted",
-        "model": model,
-        "why": why,
-        "next": f"snflow models rollback {settings.name}",
-        **told,
-    }
+    undo = "" if decision.current is None else f"snflow models rollback {settings.name}"
+    return {"outcome": "promoted", "model": model, "why": why, "next": undo, **told}
 
 
 @dataclass(frozen=True)

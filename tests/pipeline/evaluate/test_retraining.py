@@ -78,7 +78,7 @@ def learnt(folder: Path) -> set[str]:
 
 def test_the_first_of_a_name_is_promoted_and_nothing_new_changes_nothing(settings: RetrainSettings) -> None:
     first = retrain(settings, experiment())
-    assert (first["outcome"], first["decision"]["current"]) == ("promoted", None)
+    assert (first["outcome"], first["decision"]["current"], first["next"]) == ("promoted", None, "")
     folders = sorted(settings.out.iterdir())
     again = retrain(settings, experiment())
     assert (again["outcome"], again["model"]) == ("unchanged", first["model"])
