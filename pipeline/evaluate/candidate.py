@@ -22,7 +22,15 @@ from pipeline.prepare.frozen import FrozenTest
 from pipeline.settings import FrozenConfig
 from pipeline.store import Store
 
-__all__ = ["Decision", "PromotionRule", "compare_classifiers", "decide", "probability_of_better"]
+__all__ = [
+    "Decision",
+    "PromotionRule",
+    "compare_classifiers",
+    "decide",
+    "objections",
+    "probability_of_better",
+    "write_candidate",
+]
 
 TEST_SET: Final = "frozen test set"
 DECISION_FILE: Final = "decision.json"
@@ -126,17 +134,17 @@ def decide(
     classifier = Classifier.load(candidate)
     comparison, evaluation = compare_classifiers(store, test, classifier, current, rule or PromotionRule())
     digest = classifier.name.rpartition("@")[2]
-    objections = [] if comparison is None or rule is None else _objections(comparison, rule)
+    against = [] if comparison is None or rule is None else objections(comparison, rule)
     if rule is None:
-        objections.append("the decision is left to you")
+        against.append("the decision is left to you")
     elif any(version.partition("-")[0] == digest for version in earlier):
-        objections.append(f"version {digest} was current before, and was replaced or rolled back from")
+        against.append(f"version {digest} was current before, and was replaced or rolled back from")
     decision = Decision(
         candidate=classifier.name,
         current=None if current is None else current[0],
         test_set=test.to_dict(),
-        is_promoted=not objections,
-        reasons=tuple(objections),
+        is_promoted=not against,
+        reasons=tuple(against),
         metrics=_first_metrics(evaluation) if comparison is None else _compared_metrics(comparison),
     )
     return decision, evaluation
@@ -177,29 +185,29 @@ def _gain(difference: Difference) -> float:
     return -difference.difference if difference.metric in LOWER_IS_BETTER else difference.difference
 
 
-def _objections(comparison: Comparison, rule: PromotionRule) -> list[str]:
+def objections(comparison: Comparison, rule: PromotionRule) -> list[str]:
     """Say what a rule has against a candidate; nothing if it may be promoted."""
     found = {difference.metric: difference for difference in comparison.differences}
     n_answered = comparison.n_common + comparison.n_only_theirs
-    objections = []
+    against = []
     if comparison.n_common < rule.min_objects:
-        objections.append(f"{comparison.n_common} objects are compared, expected at least {rule.min_objects}")
+        against.append(f"{comparison.n_common} objects are compared, expected at least {rule.min_objects}")
     if comparison.n_only_theirs > rule.max_unanswered * n_answered:
-        objections.append(
+        against.append(
             f"{comparison.n_only_theirs} of {n_answered} objects have a probability from the current one alone, "
             f"expected at most {rule.max_unanswered:.1%}"
         )
     if not (probability := probability_of_better(found[rule.metric])) >= rule.probability:
-        objections.append(
+        against.append(
             f"{_tell_difference(found[rule.metric])}: expected better with P ≥ {rule.probability:g}, "
             f"came P = {probability:.4f}"
         )
-    objections += [
+    against += [
         f"{_tell_difference(found[name])}: expected worse by at most {margin:g}"
         for name, margin in rule.margins.items()
         if not _gain(found[name]) >= -margin
     ]
-    return objections
+    return against
 
 
 def _tell_difference(difference: Difference) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,7 +64,7 @@ class Plan:
     folder: Path
     current: str | None
     is_due: bool
-    is_decided: bool = field(default=False)
+    is_decided: bool = False
 
 
 def plan_retraining(settings: RetrainSettings, experiment: Experiment, registry: Registry | None = None) -> Plan:
@@ -155,16 +155,11 @@ def _carry_out(settings: RetrainSettings, plan: Plan, registry: Registry) -> dic
         return {"outcome": "not promoted", "model": model, "why": why, "next": shlex.join(command), **told}
     first = "the first of its name" if decision.current is None else f"better than {decision.current}"
     why = f"retrained, {first}: {numbers}"
-    if not plan.is_decided:
+    if not _is_version_of(registry.current_version(settings.name), decision):
         registry.promote(settings.name, plan.folder, why, describe_run(plan.folder), decision.current)
     model = f"{settings.name}@{registry.current_version(settings.name)}"
-    return {
-        "outcome": "promoted",
-        "model": model,
-        "why": why,
-        "next": f"snflow models rollback {settings.name}",
-        **told,
-    }
+    undo = "" if decision.current is None else f"snflow models rollback {settings.name}"
+    return {"outcome": "promoted", "model": model, "why": why, "next": undo, **told}
 
 
 @dataclass(frozen=True)
@@ -245,10 +240,15 @@ def _refuse_seen(test: FrozenTest, learnt: frozenset[str], name: str, advice: st
 def _is_untold(folder: Path, version: str | None) -> bool:
     """Whether a promotion to the current version was decided here, and never recorded."""
     decision = Decision.read(folder)
-    if decision is None or version is None or not decision.is_promoted:
+    if decision is None or not decision.is_promoted or not _is_version_of(version, decision):
         return False
-    is_this = version.partition("-")[0] == decision.candidate.rpartition("@")[2]
-    return is_this and read_record(folder, "retrain").get("summary", {}).get("decision") != decision.to_dict()
+    told = read_record(folder, "retrain").get("summary", {})
+    return bool(told.get("decision") != decision.to_dict())
+
+
+def _is_version_of(version: str | None, decision: Decision) -> bool:
+    """Whether a version of the registry is the candidate of a decision."""
+    return version is not None and version.partition("-")[0] == decision.candidate.rpartition("@")[2]
 
 
 def _some(snids: list[str]) -> str:

@@ -36,7 +36,7 @@ class FrozenTest:
     @property
     def hash(self) -> str:
         """16 hexadecimal digits over the SNIDs."""
-        return hashlib.blake2b("\n".join(self.snids).encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(json.dumps(self.snids).encode(), digest_size=8).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what names it, as JSON holds it: hash, n_objects."""
@@ -67,8 +67,8 @@ def read_frozen(path: Path, n_objects: int | None = None) -> FrozenTest:
     if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != FORMAT_VERSION:
         raise FrozenTestError(f"{path} is no frozen test set: it does not say {FORMAT!r}, version {FORMAT_VERSION}")
     snids = content.get("snids")
-    if not isinstance(snids, list) or not all(isinstance(snid, str) for snid in snids):
-        raise FrozenTestError(f"{path} has no list of SNIDs; restore it from a copy")
+    if not isinstance(snids, list) or not all(isinstance(snid, str) for snid in snids) or len({*snids}) < len(snids):
+        raise FrozenTestError(f"{path} has no list of SNIDs, each once; restore it from a copy")
     found = FrozenTest(tuple(snids))
     if found.hash != content.get("hash"):
         raise FrozenTestError(

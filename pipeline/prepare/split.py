@@ -23,7 +23,7 @@ class SplitSettings(FrozenConfig):
     train: int | float = Field(default=0.5, gt=0)
     """Training objects, validation included: a whole number, or a share; 1.0: all, and none is left for a test.
 
-    Where a frozen test set is kept out, of the others."""
+    With a frozen test set, of the objects outside it."""
     validation: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training objects kept for early stopping, calibration and thresholds."""
     seed: int = 1

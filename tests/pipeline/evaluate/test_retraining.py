@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from pipeline.evaluate import retraining
 from pipeline.evaluate.candidate import Decision, PromotionRule
 from pipeline.evaluate.retraining import RetrainSettings, conclude, decide_on_candidate, plan_retraining
 from pipeline.prepare.frozen import FrozenTestError, read_frozen
@@ -77,7 +78,7 @@ def learnt(folder: Path) -> set[str]:
 
 def test_the_first_of_a_name_is_promoted_and_nothing_new_changes_nothing(settings: RetrainSettings) -> None:
     first = retrain(settings, experiment())
-    assert (first["outcome"], first["decision"]["current"]) == ("promoted", None)
+    assert (first["outcome"], first["decision"]["current"], first["next"]) == ("promoted", None, "")
     folders = sorted(settings.out.iterdir())
     again = retrain(settings, experiment())
     assert (again["outcome"], again["model"]) == ("unchanged", first["model"])
@@ -268,6 +269,26 @@ def test_a_killed_retraining_repeats_to_the_same_decision(
     assert found["decision"]["metrics"] == expected["decision"]["metrics"]
     assert len(Registry().history("night")) == 2
     assert retrain(settings, experiment(**LONG))["outcome"] == "unchanged"
+
+
+def test_a_disk_that_fails_after_the_promotion_does_not_promote_twice(
+    settings: RetrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrain(settings, experiment())
+    chosen = experiment(**LONG)
+    plan = plan_retraining(settings, chosen)
+    train_from_store(settings.store, chosen, plan.folder, test=settings.test)
+    decide_on_candidate(settings, plan)
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(retraining, "write_record", fail)
+        with pytest.raises(OSError, match="no space left"):
+            conclude(settings, plan, chosen)
+    assert conclude(settings, plan, chosen)["outcome"] == "promoted"
+    assert len(Registry().history("night")) == 2
 
 
 def test_a_version_promoted_meanwhile_is_not_overruled(settings: RetrainSettings, tmp_path: Path) -> None:
