@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo notebook test test-slow test-all test-oldest lint bench clean
+.PHONY: help install demo notebook test test-slow test-all test-oldest audit lint bench clean
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -44,6 +44,11 @@ test-oldest: install  ## whether models give their stored answers on the oldest 
 	$(BIN)/python -m tests.oldest $(OLDEST)/small-model
 	$(OLDEST)/bin/snflow models verify $(OLDEST)/small-model
 	$(OLDEST)/bin/snflow models verify
+
+AUDIT := $(VENV)-audit
+audit: install  ## whether everything is as pinned, and known vulnerabilities where they can be looked up
+	test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9,<3'; } || true
+	$(BIN)/python -m tests.audit $(AUDIT)/bin/pip-audit
 
 bench: install  ## reading, preparing, training, classifying and evaluating speed, beside the machine's own
 	$(BIN)/python -m tests.benchmarks

@@ -38,7 +38,7 @@ def classify_step(
 classify_task = reading_or_writing(classify_step, "classify and write")
 
 
-@flow(name="classify")
+@flow(name="classify", persist_result=False)
 def classify(
     source: Path,
     model: Path,
@@ -48,7 +48,17 @@ def classify(
     nights: Path | None = None,
     renewal: Renewal | None = None,
 ) -> dict[str, Any]:
-    """Classify every object; as many rows as objects, each with a status and a reason."""
+    """Classify every object; as many rows as objects, each with a status and a reason.
+
+    Args:
+        source: a catalogue, of which only what has changed is classified, or files with light curves.
+        model: folder of the classifier.
+        outputs: files to write: .parquet, .csv, .ecsv, .fits or .vot.
+        settings: how to classify, when to abstain, and which bands to rename or leave out.
+        command: what was typed, for the record.
+        nights: a further file, of the probabilities after each night.
+        renewal: classify also what was classified before, or only what was measured since a date.
+    """
     summary = classify_task(source, model, outputs, settings, command, nights, renewal)
     text = f"Predictions: {', '.join(f'`{path}`' for path in outputs)}"
     publish("snflow-classify", f"Classified {summary['n_objects']} objects of {source}", summary, text)

@@ -11,6 +11,8 @@ from flows.cli_classify import classify
 from flows.cli_models import add_models
 from flows.cli_nightly import nightly
 from flows.cli_quarantine import quarantine_app
+from flows.cli_retrain import retrain
+from flows.cli_serve import serve, status
 from flows.cli_store import gc, history
 from flows.console import (
     pairs_of,
@@ -41,10 +43,8 @@ app = typer.Typer(
     "report out. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 data refused by the model's contract.",
 )
 app.add_typer(quarantine_app)
-app.command()(classify)
-app.command()(history)
-app.command()(gc)
-app.command()(nightly)
+for verb in (classify, retrain, history, gc, nightly, serve, status):
+    app.command()(verb)
 add_models(app)
 
 EXPERIMENTS: Final = Path(__file__).parent / "experiments"

@@ -13,7 +13,10 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.ingest.names import printable
+
 __all__ = [
+    "harmless",
     "pairs_of",
     "pointing_at_quarantine",
     "print_json",
@@ -50,13 +53,18 @@ def print_json(summary: Mapping[str, Any]) -> None:
 
 
 def print_line(text: str) -> None:
-    """Print a line of the result as it is, however long."""
-    sys.stdout.write(text + "\n")
+    """Print lines of the result, however long; what a terminal would obey is escaped."""
+    sys.stdout.write(harmless(text) + "\n")
 
 
 def say(text: str) -> None:
     """Print a sentence for people, on standard error, so that standard output stays the result alone."""
-    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
+    Console(stderr=True, highlight=False).print(harmless(text), soft_wrap=True, markup=False)
+
+
+def harmless(text: str) -> str:
+    """Escape what a terminal would obey, line by line: texts may come from a stranger's model or file."""
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def typed_command() -> str:

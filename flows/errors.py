@@ -10,7 +10,9 @@ from typing import Final
 
 import typer
 
-__all__ = ["explained"]
+from flows.console import harmless
+
+__all__ = ["FAILED", "WRONG_USAGE", "explained"]
 
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
@@ -43,5 +45,5 @@ def explained() -> Iterator[None]:
 
 
 def _stop(error: object, code: int) -> typer.Exit:
-    print(f"snflow: {error}", file=sys.stderr)  # noqa: T201
+    print(f"snflow: {harmless(str(error))}", file=sys.stderr)  # noqa: T201
     return typer.Exit(code)

@@ -36,7 +36,7 @@ def fetch_step(item: FetchItem) -> FetchedFile:
 fetch_task = over_the_network(fetch_step, "fetch a file")
 
 
-@flow(name="fetch")
+@flow(name="fetch", persist_result=False)
 def fetch(items: list[FetchItem], command: str = "") -> dict[str, Any]:
     """Fetch the files of a plan, and write `fetch-<name>.json` beside their folder."""
     first = items[0]

@@ -53,19 +53,33 @@ ingest_task = reading_or_writing(ingest_step, "read and store")
 retry_task = reading_or_writing(retry_step, "read the quarantine again")
 
 
-@flow(name="ingest")
+@flow(name="ingest", persist_result=False)
 def ingest(
     sources: list[Path], store: Path, settings: IngestSettings, out: Path | None = None, command: str = ""
 ) -> dict[str, Any]:
-    """Read sources into a store; what cannot be read is in its quarantine."""
+    """Read sources into a store; what cannot be read is in its quarantine.
+
+    Args:
+        sources: folders, archives, files and patterns with light curves.
+        store: catalogue that they are read into; made if it is not there.
+        settings: how to read them: bands to rename, columns, type codes, and how many files may be bad.
+        out: another folder for the record `ingest.json`; the store always has one.
+        command: what was typed, for the record.
+    """
     summary = ingest_task(sources, store, settings, out, command)
     publish("snflow-ingest", f"Ingested {', '.join(map(str, sources))}", summary, f"Store: `{store}`")
     return summary
 
 
-@flow(name="quarantine-retry")
+@flow(name="quarantine-retry", persist_result=False)
 def retry(store: Path, settings: IngestSettings, command: str = "") -> dict[str, Any]:
-    """Read the files in a store's quarantine again; entries of repaired files disappear."""
+    """Read the files in a store's quarantine again; entries of repaired files disappear.
+
+    Args:
+        store: the catalogue.
+        settings: how to read them.
+        command: what was typed, for the record.
+    """
     summary = retry_task(store, settings, command)
     publish("snflow-quarantine-retry", f"Read the quarantine of {store} again", summary, f"Store: `{store}`")
     return summary

@@ -11,11 +11,12 @@ from prefect.states import Completed
 from flows.classify import classify
 from flows.ingest import ingest
 from flows.night_artifacts import publish_artifacts
-from flows.nights import Night, finish, judge, open_night, publish_night
+from flows.nights import LOCK, finish, judge, open_night, publish_night
 from flows.observe import Watch, observed, tell_crash
 from flows.report import report
 from flows.site import SiteSettings, load_site
 from flows.tasks import computing, reading_or_writing
+from pipeline.evaluate.night import Night
 from pipeline.ingest.settings import TooManyBadFilesError
 from pipeline.processes import AtWorkError, only_one
 
@@ -25,7 +26,7 @@ judge_task = computing(judge, "compare with the training data")
 publish_task = reading_or_writing(publish_night, "publish")
 
 
-@flow(name="nightly", on_crashed=[tell_crash])
+@flow(name="nightly", on_crashed=[tell_crash], persist_result=False)
 def nightly(config: Path, settings: list[str] | None = None, command: str = "") -> Any:
     """Do what a site does every night; again after a crash, it goes on where it stopped.
 
@@ -39,7 +40,7 @@ def nightly(config: Path, settings: list[str] | None = None, command: str = "") 
     """
     site = load_site(config, settings)
     try:
-        with only_one(site.out / ".nightly.lock", f"the nights in {site.out}"):
+        with only_one(site.out / LOCK, f"the nights in {site.out}"):
             folder = open_night(site)
             with observed(site, folder) as watch:
                 return _work(site, folder, watch, command)

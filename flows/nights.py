@@ -11,20 +11,26 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flows.site import NIGHTS, PUBLISHED, SiteSettings
 from pipeline.classify.outputs import read_predictions
 from pipeline.classify.publication import hold, publish
-from pipeline.evaluate.night import Night, judge_night
 from pipeline.files import write_atomically
 from pipeline.provenance import read_record, write_record
 from pipeline.store import Store
 
-__all__ = ["Night", "finish", "judge", "newest_nights", "open_night", "publish_night"]
+if TYPE_CHECKING:
+    from pipeline.evaluate.night import Night
 
+__all__ = ["LOCK", "RECORD", "begun_at", "finish", "judge", "newest_nights", "open_night", "publish_night"]
+
+LOCK: Final = ".nightly.lock"
+"""In the folder of a site: held during a night."""
 RECORD: Final = "nightly"
 GUARD: Final = "guard.json"
+NAME: Final = "%Y-%m-%dT%H%M%S.%f"
+"""Folders of nights are named by when they began, in UTC, to milliseconds."""
 
 
 def open_night(site: SiteSettings) -> Path:
@@ -32,7 +38,7 @@ def open_night(site: SiteSettings) -> Path:
     last = newest_nights(site)[:1]
     if last and not read_record(last[0], RECORD):
         return last[0]
-    folder = site.out / NIGHTS / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S.%f")[:-3]
+    folder = site.out / NIGHTS / datetime.now(UTC).strftime(NAME)[:-3]
     folder.mkdir(parents=True)
     return folder
 
@@ -42,8 +48,15 @@ def newest_nights(site: SiteSettings) -> list[Path]:
     return sorted((path for path in (site.out / NIGHTS).glob("*") if path.is_dir()), reverse=True)
 
 
+def begun_at(night: str) -> datetime:
+    """Return when a night began, by the name of its folder."""
+    return datetime.strptime(night, NAME).replace(tzinfo=UTC)
+
+
 def judge(site: SiteSettings, folder: Path) -> Night:
     """Judge what changed; if it is red, hold it before any of it is classified, lest a crash forget to."""
+    from pipeline.evaluate.night import judge_night  # torch; looking at nights needs none
+
     begun = _read_guard(folder).get("photometry", {})
     night = judge_night(Store.open(site.store), site.model_folder, site.classify, site.guard, also=begun)
     if night.verdict.status == "red":

@@ -31,7 +31,7 @@ examine_task = computing(examine_step, "examine")
 report_task = reading_or_writing(report_run, "draw the page")
 
 
-@flow(name="report")
+@flow(name="report", persist_result=False)
 def report(
     run: Path,
     beside: list[Path],
@@ -41,7 +41,17 @@ def report(
     redraw: bool = False,
     prior: dict[str, float] | None = None,
 ) -> Path:
-    """Examine what was classified, write `report.json` and `report.html` beside it, and return the page's path."""
+    """Examine what was classified, write `report.json` and `report.html` beside it, and return the page's path.
+
+    Args:
+        run: folder that a run, a night or a classification wrote.
+        beside: other runs, whose numbers stand beside its own.
+        figures: folder for the figures as PDF and SVG, and their data.
+        compare: other runs of the same objects, compared one by one.
+        requirements: what is asked of the run, for its verdict.
+        redraw: draw from `report.json` and `metrics.json` alone.
+        prior: shares of classes at which metrics are given, too, such as Ia: 0.3.
+    """
     if not redraw:
         examine_task(run, prior)
     page = report_task(run, beside, figures, compare or [], requirements, redraw)

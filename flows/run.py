@@ -29,7 +29,7 @@ beside_task = computing(classify_beside, "classify beside")
 evaluate_task = reading_or_writing(evaluate_run, "evaluate")
 
 
-@flow(name="run")
+@flow(name="run", persist_result=False)
 def run(
     sources: list[Path], experiment: Experiment, out: Path, ingest_settings: IngestSettings, command: str = ""
 ) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from pydantic import Field, field_validator
 
+from flows.schedule import RetentionSettings, ScheduleSettings, ServerSettings
 from pipeline.classify.outputs import check_suffix
 from pipeline.classify.settings import ClassifySettings
-from pipeline.evaluate.guard import GuardSettings
+from pipeline.evaluate.guard_settings import GuardSettings
 from pipeline.ingest.settings import IngestSettings
 from pipeline.logs import LogSettings
 from pipeline.notices import NotifySettings
@@ -42,6 +43,9 @@ class SiteSettings(FrozenConfig):
     ingest: IngestSettings = IngestSettings()
     classify: ClassifySettings = ClassifySettings()
     guard: GuardSettings = GuardSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    server: ServerSettings = ServerSettings()
+    retention: RetentionSettings = RetentionSettings()
     address: str = ""
     """Where `out` is served on the web, for links in Prefect and in messages; empty: paths are shown."""
     log: LogSettings = LogSettings()
@@ -56,6 +60,11 @@ class SiteSettings(FrozenConfig):
     def model_folder(self) -> Path:
         """Checkpoint folder of the classifier, as it is now."""
         return find_model(self.model)
+
+    @property
+    def home(self) -> Path:
+        """Folder of Prefect's database."""
+        return self.server.home or self.out / "prefect"
 
     @field_validator("publish")
     @classmethod
@@ -83,6 +92,9 @@ def _beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     for name in ("store", "out"):
         if isinstance(values.get(name), str):
             moved[name] = str(folder / values[name])
+    server = values.get("server")
+    if isinstance(server, dict) and isinstance(server.get("home"), str):
+        moved["server"] = server | {"home": str(folder / server["home"])}
     if isinstance(values.get("sources"), list):
         if not all(isinstance(source, str) for source in values["sources"]):
             raise SettingsError("sources: expected a list of paths or patterns")

@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 def computing(function: Callable[P, R], name: str) -> Task[P, R]:
     """Make a task that runs once: what failed would fail again."""
-    return task(name=name, cache_policy=NO_CACHE)(function)
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(function)
 
 
 def reading_or_writing(function: Callable[P, R], name: str) -> Task[P, R]:
@@ -37,6 +37,7 @@ def reading_or_writing(function: Callable[P, R], name: str) -> Task[P, R]:
     return task(
         name=name,
         cache_policy=NO_CACHE,
+        persist_result=False,
         retries=2,
         retry_delay_seconds=exponential_backoff(backoff_factor=5),
         retry_condition_fn=is_passing_failure,
@@ -48,6 +49,7 @@ def over_the_network(function: Callable[P, R], name: str) -> Task[P, R]:
     return task(
         name=name,
         cache_policy=NO_CACHE,
+        persist_result=False,
         retries=NETWORK_RETRIES,
         retry_delay_seconds=exponential_backoff(backoff_factor=2),
         retry_condition_fn=is_network_failure,

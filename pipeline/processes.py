@@ -6,7 +6,9 @@ nor importing the calling script again (which would run one that has no `if __na
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,9 +29,13 @@ __all__ = [
     "keep_freed_memory",
     "only_one",
     "process_context",
+    "return_freed_memory",
+    "who_holds",
 ]
 
 SECONDS_BETWEEN_LOOKS: Final = 0.5
+SECONDS_FOR_LOCK: Final = 0.3
+"""`who_holds` has a lock for some microseconds, which is no reason to give up."""
 LARGE_BLOCK: Final = 8 << 20
 """Twice as many freed bytes are kept [bytes]."""
 
@@ -46,17 +52,37 @@ def only_one(lock: Path, what: str) -> Iterator[None]:
         AtWorkError: at once, if another process holds the lock; it says which, and since when.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    held, beside = FileLock(lock, timeout=0), lock.with_suffix(".holder")
+    held, beside = FileLock(lock, timeout=SECONDS_FOR_LOCK), _holder(lock)
     try:
         held.acquire()
     except Timeout:
-        holder = beside.read_text(encoding="utf-8") if beside.exists() else "unknown"
-        raise AtWorkError(f"another run is at work on {what} ({holder}); nothing was done") from None
+        raise AtWorkError(f"another run is at work on {what} ({_read(beside)}); nothing was done") from None
     try:
         beside.write_text(f"process {os.getpid()}, since {datetime.now(UTC).isoformat(timespec='seconds')}")
         yield
     finally:
         held.release()
+
+
+def who_holds(lock: Path) -> str:
+    """Say which process does what only one may do, and since when; nothing if none does."""
+    if not lock.exists():
+        return ""
+    held = FileLock(lock, timeout=0)
+    try:
+        held.acquire()
+    except Timeout:
+        return _read(_holder(lock))
+    held.release()
+    return ""
+
+
+def _holder(lock: Path) -> Path:
+    return lock.with_suffix(".holder")
+
+
+def _read(holder: Path) -> str:
+    return holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
 
 
 def process_context() -> Any:
@@ -72,6 +98,16 @@ def keep_freed_memory() -> None:
     moves this bound (mallopt(3), M_MMAP_THRESHOLD); to other C libraries it means nothing.
     """
     np.empty(LARGE_BLOCK, np.uint8)
+
+
+def return_freed_memory() -> None:
+    """Return to the system what was freed, of Arrow and, where it is glibc, of the C library; call it after a peak."""
+    import pyarrow as pa  # not all processes that import this module need it
+
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def end_with_parent(parent: int) -> None:

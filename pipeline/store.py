@@ -19,6 +19,7 @@ from urllib.parse import unquote
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 
 from pipeline.files import write_atomically
@@ -88,7 +89,8 @@ class Store:
             raise StoreError(f"{path} is not a snflow store: store.json does not say {FORMAT!r}")
         if label.get("version") != FORMAT_VERSION:
             raise StoreError(
-                f"{path} is a store of version {label.get('version')}; this snflow reads version {FORMAT_VERSION}"
+                f"{path} is a store of version {label.get('version')}; this snflow reads version {FORMAT_VERSION}: "
+                "ingest its sources into a new store, or use the snflow that wrote it"
             )
         return cls(path)
 
@@ -126,11 +128,11 @@ class Store:
         pa.default_memory_pool().release_unused()  # several times what was read; it would stay for the whole training
         return light_curves if snids is None else light_curves.select(snids)
 
-    def stream(self, snids: Collection[str], size: int, version: int | None = None) -> Iterator[LightCurves]:
+    def stream(self, snids: Collection[str] | None, size: int, version: int | None = None) -> Iterator[LightCurves]:
         """Read light curves `size` objects at a time, in one pass, in the order in which they are stored.
 
         Args:
-            snids: which objects; those that are not here are left out.
+            snids: which objects, of which those that are not here are left out; None for all.
             size: objects in each but the last.
             version: an earlier version of the table; None for the latest.
         """
@@ -143,7 +145,7 @@ class Store:
         if len(pending):
             yield LightCurves.from_arrow(pending)
 
-    def bands(self, snids: Collection[str], size: int, version: int | None = None) -> set[str]:
+    def bands(self, snids: Collection[str] | None, size: int, version: int | None = None) -> set[str]:
         """Return the bands that occur in some objects; reads nothing else of their photometry, `size` at a time."""
         found: set[str] = set()
         for rows in self._batches(snids, ["SNID", "BAND"], size, version):
@@ -151,15 +153,22 @@ class Store:
         return found
 
     def _batches(
-        self, snids: Collection[str], columns: list[str], size: int, version: int | None
+        self, snids: Collection[str] | None, columns: list[str], size: int, version: int | None
     ) -> Iterator[pa.Table]:
-        """Read columns of some objects in the order in which they are stored; memory is bounded by `size` objects."""
-        wanted = pa.array(snids, pa.string())
+        """Read columns of some objects in the order in which they are stored; memory is bounded by `size` objects.
+
+        File by file: a scan of the whole dataset reads ahead of a slow consumer without a bound.
+        """
+        wanted = pd.Index(list(snids)) if snids is not None else None
         source = self._table("light_curves", version).to_pyarrow_dataset()
-        for batch in source.to_batches(columns=columns, batch_size=size, batch_readahead=1, fragment_readahead=1):
-            is_wanted = pc.is_in(batch["SNID"].cast(pa.string()), wanted)
-            rows = pa.Table.from_batches([batch])
-            yield rows if pc.all(is_wanted).as_py() else rows.filter(is_wanted)
+        for path in source.files:
+            with source.filesystem.open_input_file(path) as file, pq.ParquetFile(file) as parquet:
+                for batch in parquet.iter_batches(size, columns=columns):
+                    rows = pa.Table.from_batches([batch])
+                    if wanted is not None:
+                        is_wanted = wanted.get_indexer_for(batch["SNID"].to_pandas()) >= 0
+                        rows = rows if is_wanted.all() else rows.filter(pa.array(is_wanted))
+                    yield rows
 
     def photometry_hashes(self, version: int | None = None) -> pa.Table:
         """Return SNID and PHOTOMETRY_HASH of all objects, in order of SNID; reads no photometry."""

@@ -6,21 +6,16 @@ holds is the one that is told.
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc
 
+from pipeline.prepare.course import constancy
 from pipeline.prepare.resample import Resampled
 
-__all__ = ["constancy", "nights_after_brightest", "reasons_to_abstain"]
+__all__ = ["reasons_to_abstain"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-CALIBRATION_FLOOR: Final = 0.02
-"""Share of a flux that photometry may be wrong by, beyond its error: a bright star is no variable for it."""
 
 
 def reasons_to_abstain(
@@ -50,36 +45,3 @@ def reasons_to_abstain(
     reasons[constancy(resampled) > constant_above] = "constant: its fluxes do not change beyond their errors"
     reasons[resampled.lengths < min_steps] = f"fewer than {min_steps} epochs after grouping"
     return reasons
-
-
-def constancy(resampled: Resampled) -> Floats:
-    """(n,) probability of fluxes that differ as much or more, had each band one constant flux; 1 where none could.
-
-    It is the tail of chi² about each band's weighted mean, over all bands together, with errors of at least 2 % of
-    the flux.
-    """
-    if not len(resampled):
-        return np.zeros(0)
-    seen, flux = resampled.observed, resampled.flux.astype(np.float64)
-    variance = resampled.flux_err.astype(np.float64) ** 2 + (CALIBRATION_FLOOR * flux) ** 2
-    weight = np.divide(1.0, variance, out=np.zeros_like(flux), where=seen)
-    weighted = weight * flux
-    starts = resampled.offsets[:-1]
-    sums = [np.add.reduceat(values, starts, axis=0) for values in (weight, weighted, weighted * flux)]
-    counts = np.add.reduceat(seen, starts, axis=0, dtype=np.int64)
-    of_mean = np.divide(sums[1] ** 2, sums[0], out=np.zeros_like(sums[0]), where=counts > 0)
-    freedom = (counts - (counts > 0)).sum(axis=1)
-    chi_square = np.maximum((sums[2] - of_mean).sum(axis=1), 0.0)
-    return np.where(freedom > 0, chdtrc(np.maximum(freedom, 1), chi_square), 1.0)
-
-
-def nights_after_brightest(resampled: Resampled) -> npt.NDArray[np.int64]:
-    """(n,) steps after the one whose S/N is the highest of any band; each object has at least one step."""
-    if not len(resampled):
-        return np.zeros(0, dtype=np.int64)
-    error = np.where(resampled.observed, resampled.flux_err, 1.0)
-    best = np.where(resampled.observed, resampled.flux / error, -np.inf).max(axis=1)
-    highest = np.repeat(np.maximum.reduceat(best, resampled.offsets[:-1]), resampled.lengths)
-    is_highest = np.flatnonzero(best == highest)
-    last = is_highest[np.searchsorted(is_highest, resampled.offsets[1:]) - 1]
-    return np.asarray(resampled.offsets[1:] - 1 - last, dtype=np.int64)

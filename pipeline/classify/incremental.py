@@ -22,6 +22,7 @@ from pydantic import Field, field_validator
 
 from pipeline.files import write_atomically
 from pipeline.predictions import PredictionKey, PredictionTable
+from pipeline.processes import return_freed_memory
 from pipeline.schema import LightCurves, Predictions, is_optional, prediction_columns
 from pipeline.settings import FrozenConfig
 from pipeline.store import Store, StoreError
@@ -156,8 +157,9 @@ def classify_store(
     from pipeline.classify.predict import Classifier
 
     classifier, n_new = Classifier.load(model, settings), len(asked.snids)
-    chunks = _Chunks(store, asked.snids, settings, asked.renewal.objects_per_commit, asked.version)
-    chunks.check(classifier, is_whole=n_new == len(asked.present))
+    chosen = asked.snids if n_new < len(asked.present) else None
+    chunks = _Chunks(store, chosen, settings, asked.renewal.objects_per_commit, asked.version)
+    chunks.check(classifier)
     notes: Counter[str] = Counter()
     for done, light_curves in chunks:
         notes.update(dict.fromkeys(chunks.notes(light_curves, classifier), len(light_curves)))
@@ -165,6 +167,7 @@ def classify_store(
         asked.table.add(predictions, asked.key, asked.renewal.everything)
     told = _told(notes, n_new)
     _keep_notes(store, asked.key, told)
+    return_freed_memory()  # the rows of all objects are to be held next
     return Renewed(*_whole(asked), n_new=n_new, notes=told)
 
 
@@ -195,7 +198,7 @@ class _Chunks:
     """The light curves that are to be classified, a bounded number at a time, each time read anew."""
 
     store: Store
-    snids: list[str]
+    snids: list[str] | None  # None: all of them
     settings: ClassifySettings
     size: int
     version: int
@@ -212,22 +215,18 @@ class _Chunks:
             yield done, at_zeropoint(renamed, self.settings.zeropoint)
             done += len(light_curves)
 
-    def check(self, classifier: Classifier, is_whole: bool) -> None:
-        """Hold the bands of all of them against the contract before any is classified.
-
-        Args:
-            classifier: whose contract.
-            is_whole: whether these are all objects of the store, so that a band to rename must be among them.
+    def check(self, classifier: Classifier) -> None:
+        """Hold the bands of all of them against the classifier's contract before any is classified.
 
         Raises:
             ContractError: with all mismatches.
-            ValueError: if a band to rename is nowhere.
+            ValueError: if these are all objects of the store, and a band to rename is nowhere.
         """
         from pipeline.classify.contract import check_bands
 
         bands, names = self.store.bands(self.snids, self.size, self.version), self.settings.band_map
         absent = set(names) - bands
-        if absent and is_whole:
+        if absent and self.snids is None:
             raise ValueError(f"--band-map names {sorted(absent)}, but the data have only {sorted(bands)}")
         renamed = {names.get(band, band) for band in bands}
         check_bands(renamed - set(self.settings.ignore_bands), classifier.checkpoint)

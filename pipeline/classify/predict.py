@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.classify.abstain import nights_after_brightest, reasons_to_abstain
+from pipeline.classify.abstain import reasons_to_abstain
 from pipeline.classify.contract import check_bands, check_contract, ignore_bands
 from pipeline.classify.failures import Failures, bisect
 from pipeline.classify.inputs import Photometry, Taken, take_input
 from pipeline.classify.settings import ClassifySettings
+from pipeline.prepare.course import nights_after_brightest
 from pipeline.prepare.resample import Resampled
 from pipeline.prepare.selection import select
 from pipeline.schema import LightCurves, Predictions, prediction_columns, probability_columns

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from pipeline.prepare.course import NIGHTS_AFTER
 from pipeline.settings import FrozenConfig
 
 __all__ = ["ClassifySettings", "ContractError"]
@@ -26,7 +27,7 @@ class ClassifySettings(FrozenConfig):
     """
     abstain_novel: bool = True
     """Objects abstain whose NOVELTY is above the model's threshold, once they have been seen after their brightest."""
-    nights_after: int = Field(default=5, ge=0)
+    nights_after: int = Field(default=NIGHTS_AFTER, ge=0)
     """Nights after the brightest (the highest S/N) that an object needs to abstain as novel: before, too many look so.
 
     Of SPCC supernovae cut off 10 days before their peak 28 % are called novel, at their peak 11 %, 20 days after it

@@ -16,13 +16,11 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import Field, model_validator
-from scipy.stats import kstwobign, norm
+from scipy.stats import fisher_exact, kstwobign, norm
 
-from pipeline.prepare.summary import summarise_light_curves
+from pipeline.evaluate.guard_settings import GuardSettings
 from pipeline.schema import LightCurves
-from pipeline.settings import FrozenConfig
-from pipeline.train.reference import Reference
+from pipeline.train.reference import UNLIKE, Reference, Unlike, summarise
 
 __all__ = ["Difference", "GuardSettings", "NightVerdict", "guard_night"]
 
@@ -39,33 +37,12 @@ STRATA: Final = (40, 20, 10, 5, 2, 1)
 RANK: Final[dict[Status, int]] = {"unknown": 0, "green": 1, "amber": 2, "red": 3}
 
 
-class GuardSettings(FrozenConfig):
-    """When a night is to be looked at, and when its classes are held back."""
-
-    amber_p: float = Field(default=0.01, gt=0, lt=1)
-    """Share of nights like the training data that may be amber, at most."""
-    red_p: float = Field(default=1e-4, gt=0, lt=1)
-    """Share of nights like the training data that may be red, at most."""
-    amber_distance: float = Field(default=0.10, ge=0, le=1)
-    """Largest difference of cumulative distributions, or of shares missing, that is no matter for amber."""
-    red_distance: float = Field(default=0.15, ge=0, le=1)
-    """The same for red."""
-    min_objects: int = Field(default=20, ge=2)
-    """A night of fewer changed objects is not judged."""
-
-    @model_validator(mode="after")
-    def _red_is_further(self) -> GuardSettings:
-        if self.red_p > self.amber_p or self.red_distance < self.amber_distance:
-            raise ValueError("red must be at least as improbable and as far as amber")
-        return self
-
-
 @dataclass(frozen=True)
 class Difference:
     """One property of a night and of training light curves grown as far.
 
     Attributes:
-        name: column of `prepare.summary.summary_units`.
+        name: column of `prepare.summary.summary_units`, or UNLIKE.
         status: of this property alone.
         distance: of the cumulative distributions, or of the shares that lack the property if `is_missing`.
         p_value: probability of so large a distance in any property, if the night is like the training data.
@@ -123,6 +100,7 @@ def guard_night(
     bands: tuple[str, ...],
     settings: GuardSettings | None = None,
     seed: int = 0,
+    unlike: Unlike | None = None,
 ) -> NightVerdict:
     """Compare the light curves that a night has changed with a classifier's training data.
 
@@ -132,6 +110,7 @@ def guard_night(
         bands: of the model, from blue to red.
         settings: thresholds.
         seed: of the draw of training light curves.
+        unlike: tells which light curves are no supernovae.
     """
     settings = settings or GuardSettings()
     if reference is None:
@@ -139,7 +118,7 @@ def guard_night(
     if len(light_curves) < settings.min_objects:
         note = f"{len(light_curves)} changed objects, {settings.min_objects} are needed for a judgement"
         return NightVerdict("unknown", len(light_curves), note=note)
-    summary = summarise_light_curves(light_curves, bands)
+    summary = summarise(light_curves, bands, unlike)
     night = summary.astype(np.float32).astype(np.float64)  # as the reference is kept
     tables = [table for table in (reference.growing, reference.summary) if len(table)]
     nights, n_needed = night["nights"].to_numpy(), 2 * settings.min_objects
@@ -202,6 +181,9 @@ class _Test:
 def _compare(name: str, night: Floats, training: Floats, counts: Floats) -> list[_Test]:
     """Test how often a property is missing, and, where both sides have it, its distribution."""
     has_night, has_training = np.isfinite(night), np.isfinite(training)
+    if name == UNLIKE:
+        pairs = night[has_night], training[has_training], counts[has_training]
+        return [_compare_unlike(*pairs)] if has_night.any() and pairs[2].sum() > 0 else []
     tests = [_compare_shares(name, ~has_night, ~has_training, counts)]
     weights = counts[has_training]
     if has_night.any() and weights.sum() > 0:
@@ -216,6 +198,15 @@ def _compare_shares(name: str, night: npt.NDArray[np.bool_], training: npt.NDArr
     spread = math.sqrt(pooled * (1 - pooled) * (1 / sizes[0] + 1 / sizes[1]))
     p_value = 2 * float(norm.sf(abs(here - there) / spread)) if spread > 0 else 1.0
     return _Test(name, abs(here - there), p_value, True, here, there)
+
+
+def _compare_unlike(night: Floats, training: Floats, counts: Floats) -> _Test:
+    """Test whether more of the night are unlike supernovae (Fisher's exact test: such are rare in training)."""
+    here, there = float(night.mean()), float(counts @ training / counts.sum())
+    size = max(round(_effective(counts)), 1)
+    counted = [[night.sum(), (1 - night).sum()], [round(there * size), size - round(there * size)]]
+    table = np.array(counted, dtype=np.int64)
+    return _Test(UNLIKE, here - there, float(fisher_exact(table, "greater").pvalue), False, here, there)
 
 
 def _compare_values(name: str, night: Floats, training: Floats, weights: Floats) -> _Test:
@@ -240,8 +231,11 @@ def _effective(counts: Floats) -> float:
 
 def _judge(test: _Test, n_tests: int, settings: GuardSettings) -> Difference:
     p_value = min(1.0, test.p_value * n_tests)
-    is_red = p_value < settings.red_p and test.distance > settings.red_distance
-    is_amber = p_value < settings.amber_p and test.distance > settings.amber_distance
+    far, further = settings.amber_distance, settings.red_distance
+    if test.name == UNLIKE:
+        far, further = settings.amber_unlike, settings.red_unlike
+    is_red = p_value < settings.red_p and test.distance > further
+    is_amber = p_value < settings.amber_p and test.distance > far
     status: Status = "red" if is_red else "amber" if is_amber else "green"
     return Difference(
         test.name, status, test.distance, p_value, test.is_missing, test.night, test.training,
@@ -263,5 +257,6 @@ def _look_at(name: str, is_missing: bool) -> str:
         "photo-z": "the table of host redshifts",
         "photo-z error": "the table of host redshifts",
         "Milky Way E(B−V)": "the fields observed, and the reddening map",
+        UNLIKE: "sources that are no supernovae, and artefacts of subtraction",
         "brightest magnitude": "zeropoints, and kinds of objects",
     }.get(name, "flux errors, depth and kinds of objects")

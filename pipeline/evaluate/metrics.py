@@ -26,6 +26,7 @@ from pipeline.evaluate.scores import (
 
 __all__ = [
     "CALIBRATION_BINS",
+    "LOWER_IS_BETTER",
     "METRICS",
     "PSEUDO_PURITY_WEIGHT",
     "RESAMPLES",
@@ -168,6 +169,9 @@ METRICS: Final[dict[str, Metric]] = {
     "ece": ece,
 }
 """Every metric of the report; a new one is a function and a line here."""
+
+LOWER_IS_BETTER: Final = frozenset({"log_loss", "brier", "ece"})
+"""Of METRICS."""
 
 
 def selection_metrics(threshold: float) -> dict[str, Metric]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +18,10 @@ from pipeline.classify.settings import ClassifySettings
 from pipeline.evaluate.guard import GuardSettings, NightVerdict, guard_night
 from pipeline.store import Store
 from pipeline.train.checkpoint import Checkpoint
+from pipeline.train.reference import Unlike
+from pipeline.train.unlike import unlike_supernovae
 
-__all__ = ["Night", "judge_night"]
+__all__ = ["Night", "judge_night", "told_unlike"]
 
 MAX_JUDGED: Final = 3000
 """Objects of a night that are looked at, drawn at random; differences that matter show in as many."""
@@ -71,5 +74,13 @@ def judge_night(
     seen = with_redshift(as_classified(store.light_curves(snids=drawn.tolist()), settings), settings.redshift)
     checkpoint = Checkpoint.load(model)
     notes = check_contract(seen, checkpoint, settings.redshift)
-    verdict = guard_night(seen, checkpoint.reference, checkpoint.experiment.bands, guard, seed)
+    unlike = told_unlike(checkpoint)
+    verdict = guard_night(seen, checkpoint.reference, checkpoint.experiment.bands, guard, seed, unlike)
     return Night(photometry, verdict, tuple(notes))
+
+
+def told_unlike(checkpoint: Checkpoint) -> Unlike | None:
+    """Return what tells which light curves are no supernovae; None where the classifier has no novelty score."""
+    if checkpoint.novelty is None:
+        return None
+    return partial(unlike_supernovae, experiment=checkpoint.experiment, score=checkpoint.novelty)

@@ -39,6 +39,8 @@ def describe_run(run: Path, judged: Path | None = None) -> dict[str, Any]:
             else "none was kept for a test"
         ),
     }
+    if "test_set" in train["summary"]:
+        card["test_set"] = train["summary"]["test_set"]
     source = judged or (run if split["test"] else None)
     return card | ({"judged_by": _numbers(source)} if source else {})
 

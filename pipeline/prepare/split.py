@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,9 @@ class SplitSettings(FrozenConfig):
     """How objects with known class are shared out."""
 
     train: int | float = Field(default=0.5, gt=0)
-    """Training objects, validation included: a whole number, or a share; 1.0: all, and none is left for a test."""
+    """Training objects, validation included: a whole number, or a share; 1.0: all, and none is left for a test.
+
+    With a frozen test set, of the objects outside it."""
     validation: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training objects kept for early stopping, calibration and thresholds."""
     seed: int = 1
@@ -57,20 +59,28 @@ class Split:
         return cls(*(tuple(table.loc[table["PART"] == part, "SNID"]) for part in PARTS))
 
 
-def split_objects(snids: Sequence[str], settings: SplitSettings) -> Split:
+def split_objects(snids: Sequence[str], settings: SplitSettings, kept: Collection[str] = ()) -> Split:
     """Share objects out at random; the answer depends on which SNIDs there are, not on their order.
+
+    Args:
+        snids: to share out.
+        settings: how.
+        kept: SNIDs, of these or of others, that are for the test alone; only the rest is drawn from.
 
     Raises:
         ValueError: if there are not enough objects for a part.
     """
-    ordered = np.array(sorted(snids), dtype=object)
-    n_train = settings.train if isinstance(settings.train, int) else round(settings.train * len(ordered))
+    held = frozenset(kept)
+    free = np.array(sorted(snid for snid in snids if snid not in held), dtype=object)
+    n_train = settings.train if isinstance(settings.train, int) else round(settings.train * len(free))
     n_validation = round(settings.validation * n_train)
-    if not 0 < n_validation < n_train <= len(ordered):
+    if not 0 < n_validation < n_train <= len(free):
+        beside = f", beside {len(snids) - len(free)} that are kept for the test" if held else ""
         raise ValueError(
-            f"cannot draw {n_train} training objects, {n_validation} of them for validation, from {len(ordered)} "
-            "objects with a known class; lower split.train, or bring more"
+            f"cannot draw {n_train} training objects, {n_validation} of them for validation, from {len(free)} "
+            f"objects with a known class{beside}; lower split.train, or bring more"
         )
-    drawn = np.random.default_rng([settings.seed, 0x5E1EC7]).permutation(ordered)
-    parts = np.split(drawn, [n_train - n_validation, n_train])
-    return Split(*(tuple(sorted(part)) for part in parts))
+    drawn = np.random.default_rng([settings.seed, 0x5E1EC7]).permutation(free)
+    train, validation, rest = np.split(drawn, [n_train - n_validation, n_train])
+    test = sorted([*rest, *held.intersection(snids)])
+    return Split(tuple(sorted(train)), tuple(sorted(validation)), tuple(test))

@@ -13,7 +13,7 @@ from typing import Final
 from pydantic import Field, model_validator
 
 from pipeline.evaluate.findings import Comparison
-from pipeline.evaluate.metrics import METRICS
+from pipeline.evaluate.metrics import LOWER_IS_BETTER, METRICS
 from pipeline.report.content import Check, Report, Status
 from pipeline.report.names import METRIC_NAMES, metric_words
 from pipeline.settings import FrozenConfig, SettingsError, load_settings, read_toml
@@ -21,7 +21,6 @@ from pipeline.settings import FrozenConfig, SettingsError, load_settings, read_t
 __all__ = ["Requirement", "Requirements", "judge", "load_requirements"]
 
 SIGNIFICANT: Final = 0.05
-LOWER_IS_BETTER: Final = frozenset({"log_loss", "brier", "ece"})
 COMPARED: Final = ("accuracy", "auc", "figure_of_merit", "log_loss", "ece")
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
@@ -39,6 +38,9 @@ READABLE_VERSIONS: Final = (1, 2)
 
 COMPANIONS: Final[dict[str, Any]] = {"novelty": NoveltyScore, "reference": Reference, "answers": KnownAnswers}
 """What stands beside the weights: each has a part of model.json and a file of its own, <name>.safetensors."""
+
+WRONG_CONTENT: Final = (SafetensorError, LookupError, TypeError, ValueError, AttributeError)
+"""What reading raises where a file is whole and says something that no classifier is."""
 
 Card = dict[str, Any]
 
@@ -109,19 +111,28 @@ class Checkpoint:
         return hashlib.sha256(self._weight_bytes()).hexdigest()
 
     def networks(self, device: torch.device | str = "cpu") -> list[LightCurveClassifier]:
-        """Build the networks with their weights."""
-        networks = []
-        for weights in self.weights:
-            with torch.device("meta"):  # draws no initial weights
-                network = build_model(
-                    self.experiment.model,
-                    len(self.normaliser.feature_names),
-                    len(self.normaliser.context_names),
-                    len(self.classes),
-                )
-            network.load_state_dict(weights, assign=True)
-            networks.append(network.to(device).eval())
-        return networks
+        """Build the networks with their weights.
+
+        Raises:
+            CheckpointError: if the weights are not those of such a network.
+        """
+        try:
+            return [self._network(weights).to(device).eval() for weights in self.weights]
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.name}: its weights and its settings do not belong together: {error}"
+            ) from None
+
+    def _network(self, weights: Mapping[str, Tensor]) -> LightCurveClassifier:
+        with torch.device("meta"):  # draws no initial weights
+            network = build_model(
+                self.experiment.model,
+                len(self.normaliser.feature_names),
+                len(self.normaliser.context_names),
+                len(self.classes),
+            )
+        network.load_state_dict(weights, assign=True)
+        return network
 
     def save(self, folder: Path) -> None:
         """Write the folder so that a crash leaves the old one or the new one, whole."""
@@ -170,30 +181,23 @@ class Checkpoint:
         if version not in READABLE_VERSIONS:
             known = f"up to {FORMAT_VERSION}"
             raise CheckpointError(f"{folder}: format version {version}; this snflow reads {known}: update it")
-        weight_bytes = _read_bytes(folder / "weights.safetensors", description["weights_sha256"])
         try:
-            experiment = Experiment.model_validate(description["experiment"])
-            accepts = Accepts.model_validate(description["accepts"])
-            tensors = load(weight_bytes)
-            companions = {
-                name: _read_companion(folder, name, description[name]) for name in COMPANIONS if name in description
-            }
-        except (ValidationError, SafetensorError, KeyError) as error:
+            weight_bytes = _read_bytes(folder / "weights.safetensors", description["weights_sha256"])
+            return cls(
+                **_described(description),
+                weights=_members(load(weight_bytes), description["n_members"]),
+                card=_read_json(folder / "card.json"),
+                **{
+                    name: _read_companion(folder, name, description[name]) for name in COMPANIONS if name in description
+                },
+            )
+        except CheckpointError:
+            raise
+        except WRONG_CONTENT as error:
+            told = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise CheckpointError(
-                f"{folder}/model.json does not describe a classifier of this snflow: {error}"
+                f"{folder}/model.json does not describe a classifier of this snflow: {told}"
             ) from None
-        normaliser = build_normaliser(experiment.bands, experiment.normaliser)
-        normaliser.load_state(description["normaliser_state"])
-        return cls(
-            experiment=experiment,
-            normaliser=normaliser,
-            weights=[_member(tensors, member) for member in range(description["n_members"])],
-            temperature=description["temperature"],
-            thresholds=description["thresholds"],
-            accepts=accepts,
-            card=_read_json(folder / "card.json"),
-            **companions,
-        )
 
     def _weight_bytes(self) -> bytes:
         named = {f"{member}.{key}": value for member, one in enumerate(self.weights) for key, value in one.items()}
@@ -239,9 +243,32 @@ def _nested(values: Mapping[str, Any], indent: str = "") -> list[str]:
     return lines
 
 
-def _member(tensors: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
-    prefix = f"{member}."
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+def _described(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what model.json alone says of a classifier, by the name of its attribute."""
+    experiment = Experiment.model_validate(description["experiment"])
+    normaliser = build_normaliser(experiment.bands, experiment.normaliser)
+    normaliser.load_state(description["normaliser_state"])
+    temperature, thresholds = float(description["temperature"]), dict(description["thresholds"])
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature is {temperature}, expected a positive number")
+    return {
+        "experiment": experiment,
+        "accepts": Accepts.model_validate(description["accepts"]),
+        "normaliser": normaliser,
+        "temperature": temperature,
+        "thresholds": {str(name): float(value) for name, value in thresholds.items()},
+    }
+
+
+def _members(tensors: Mapping[str, Tensor], n_members: int) -> list[dict[str, Tensor]]:
+    """Take the weights of the members apart, by the number that their names begin with."""
+    weights: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        member, _, key = name.partition(".")
+        weights.setdefault(member, {})[key] = value
+    if sorted(weights) != sorted(str(member) for member in range(len(weights))) or len(weights) != n_members:
+        raise ValueError(f"n_members is {n_members!r}, the weights are of {len(weights)} members")
+    return [weights[str(member)] for member in range(len(weights))]
 
 
 def _read_companion(folder: Path, name: str, description: Mapping[str, Any]) -> Any:
@@ -264,6 +291,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"no checkpoint in {path.parent}: cannot read {path.name} ({error})") from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is damaged: expected an object of JSON, came {type(content).__name__}")
     return content

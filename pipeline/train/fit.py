@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -31,9 +31,18 @@ from pipeline.train.novelty import fit_novelty
 from pipeline.train.reference import make_reference
 from pipeline.train.state import TrainingState
 from pipeline.train.teacher import Teacher, load_teacher
+from pipeline.train.unlike import unlike_supernovae
 from pipeline.train.verify import with_answers
 
-__all__ = ["Sample", "TrainingResult", "choose_sample", "prepare_photometry", "train_classifier"]
+__all__ = [
+    "Sample",
+    "TrainingResult",
+    "choose_sample",
+    "choose_task",
+    "fingerprint",
+    "prepare_photometry",
+    "train_classifier",
+]
 
 SAYS_NOTHING_OF_WEIGHTS: Final[dict[str, Any]] = {
     "name": True,
@@ -91,6 +100,7 @@ def train_classifier(
     experiment: Experiment,
     folder: Path,
     report: Callable[[Row], None] = lambda row: None,
+    kept: Collection[str] = (),
 ) -> TrainingResult:
     """Train, average, calibrate; an interrupted run of the same command goes on where it stopped.
 
@@ -100,17 +110,14 @@ def train_classifier(
         experiment: settings.
         folder: training states go to `folder/training`, the checkpoint to `folder/model`.
         report: called with the history row of each finished epoch.
+        kept: SNIDs of a frozen test set, which nothing is learnt from.
 
     Raises:
         ValueError: if no object, or too few, can be trained on.
         StateError: if an earlier run in the folder had other settings or data.
         TeacherError: if the teacher reads something else, or has learnt from test objects.
     """
-    teacher = load_teacher(experiment)
-    experiment = experiment if teacher is None else teacher.settings_for(experiment)
-    sample = choose_sample(light_curves, truth, experiment)
-    if teacher is not None:
-        teacher.check_split(sample.split)
+    experiment, sample, teacher = choose_task(light_curves, truth, experiment, kept)
     data = training_data(sample, experiment, teacher)
     rows: list[Row] = []
 
@@ -125,8 +132,33 @@ def train_classifier(
     return TrainingResult(checkpoint, sample, history.astype({"MEMBER": int, "EPOCH": int}))
 
 
-def choose_sample(light_curves: LightCurves, truth: Truth, experiment: Experiment) -> Sample:
+def choose_task(
+    light_curves: LightCurves, truth: Truth, experiment: Experiment, kept: Collection[str] = ()
+) -> tuple[Experiment, Sample, Teacher | None]:
+    """Return the settings with what they take over from a teacher, the objects, split, and the teacher.
+
+    Raises:
+        ValueError: if no object, or too few, can be trained on.
+        TeacherError: if the teacher reads something else, or has learnt from test objects.
+    """
+    teacher = load_teacher(experiment)
+    experiment = experiment if teacher is None else teacher.settings_for(experiment)
+    sample = choose_sample(light_curves, truth, experiment, kept)
+    if teacher is not None:
+        teacher.check_split(sample.split)
+    return experiment, sample, teacher
+
+
+def choose_sample(
+    light_curves: LightCurves, truth: Truth, experiment: Experiment, kept: Collection[str] = ()
+) -> Sample:
     """Apply the cuts, leave out objects of unknown class, and split.
+
+    Args:
+        light_curves: all objects.
+        truth: their classes.
+        experiment: settings.
+        kept: SNIDs of a frozen test set, which are in the test part alone.
 
     Raises:
         ValueError: if a class of the experiment has no object, or a part would be empty.
@@ -144,9 +176,8 @@ def choose_sample(light_curves: LightCurves, truth: Truth, experiment: Experimen
         raise ValueError(f"training needs objects of at least two of the classes {list(classes)}; found only {found}")
     rows = np.flatnonzero(usable)
     chosen = light_curves.take(rows)
-    return Sample(
-        chosen, labels[rows].astype(np.int64), split_objects(list(chosen.objects["SNID"]), experiment.split), cuts
-    )
+    split = split_objects(list(chosen.objects["SNID"]), experiment.split, kept)
+    return Sample(chosen, labels[rows].astype(np.int64), split, cuts)
 
 
 def training_data(sample: Sample, experiment: Experiment, teacher: Teacher | None = None) -> TrainingData:
@@ -169,12 +200,13 @@ def training_data(sample: Sample, experiment: Experiment, teacher: Teacher | Non
 
 
 def fingerprint(sample: Sample, experiment: Experiment, teacher: Teacher | None = None) -> str:
-    """Hash everything that decides the weights: settings, photometry, labels, split and teacher."""
+    """Hash everything that decides the weights: settings, teacher, and what is learnt from; no test object."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(experiment.model_dump_json(exclude=SAYS_NOTHING_OF_WEIGHTS).encode())
-    digest.update(data_hash(sample.light_curves).encode())
-    digest.update(sample.split.hash.encode())
-    digest.update(sample.labels.tobytes())
+    for snids in (sample.split.train, sample.split.validation):
+        light_curves, labels = sample.part(snids)
+        digest.update(f"{len(snids)} {data_hash(light_curves)}".encode())
+        digest.update(labels.tobytes())
     if teacher is not None:
         digest.update(f"{teacher.hash} {experiment.fit.teacher_weight!r}".encode())
     return digest.hexdigest()
@@ -235,7 +267,12 @@ def calibrated_checkpoint(
         thresholds=choose_thresholds(p_ia, valid.labels == 0),
         novelty=novelty,
         reference=make_reference(
-            train, train_labels, experiment.bands, CLASS_SETS[experiment.classes], experiment.fit.seed
+            train,
+            train_labels,
+            experiment.bands,
+            CLASS_SETS[experiment.classes],
+            experiment.fit.seed,
+            partial(unlike_supernovae, experiment=experiment, score=novelty),
         ),
     )
     with threads(experiment.fit.threads):

@@ -6,6 +6,7 @@ cut off, for a light curve after three nights differs from a whole one in almost
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,11 +18,17 @@ from pipeline.prepare.summary import summarise_light_curves, summary_units
 from pipeline.prepare.truncate import truncate_at_random
 from pipeline.schema import LightCurves
 
-__all__ = ["Reference", "make_reference"]
+__all__ = ["UNLIKE", "Reference", "Unlike", "make_reference", "summarise"]
 
 MAX_OBJECTS: Final = 2000
 MAX_VALUES: Final = 48_000
 """Of the reference: 192 kB of float32; more properties, fewer objects."""
+
+
+UNLIKE: Final = "unlike a supernova"
+"""1 for a light curve that shows that it is no supernova, 0 for another, NaN where nothing can be told yet."""
+
+Unlike = Callable[[LightCurves], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,8 @@ class Reference:
     """A sample of the training objects in their properties, and the mix of their classes.
 
     Attributes:
-        summary: one row per object of the sample, columns of `prepare.summary.summary_units`; no identity, no class.
+        summary: one row per object of the sample, columns of `prepare.summary.summary_units`, and UNLIKE where the
+            classifier has a novelty score; no identity, no class.
         class_shares: share of each class in the whole training part.
         growing: the same objects, each as it was known after one of its measurements, drawn at random; no rows in
             a classifier made before there was such a sample.
@@ -64,6 +72,7 @@ def make_reference(
     bands: tuple[str, ...],
     classes: tuple[str, ...],
     seed: int,
+    unlike: Unlike | None = None,
 ) -> Reference:
     """Draw a sample of the training objects and summarise it.
 
@@ -73,13 +82,20 @@ def make_reference(
         bands: of the model.
         classes: names of the classes.
         seed: of the draw.
+        unlike: tells which light curves are no supernovae, as `unlike.unlike_supernovae` does.
     """
-    n_kept = min(MAX_OBJECTS, MAX_VALUES // len(summary_units(bands)))
+    n_kept = min(MAX_OBJECTS, MAX_VALUES // (len(summary_units(bands)) + 1))
     rng = np.random.default_rng([seed, 0x726566])
     chosen = train.take(np.sort(rng.permutation(len(train))[:n_kept]))
     shares = np.bincount(labels, minlength=len(classes)) / len(labels)
     summary, growing = (
-        summarise_light_curves(curves, bands).astype(np.float32).astype(np.float64)
+        summarise(curves, bands, unlike).astype(np.float32).astype(np.float64)
         for curves in (chosen, truncate_at_random(chosen, rng))
     )
     return Reference(summary, dict(zip(classes, shares.tolist(), strict=True)), growing)
+
+
+def summarise(light_curves: LightCurves, bands: tuple[str, ...], unlike: Unlike | None) -> pd.DataFrame:
+    """Return the properties that a reference keeps: n rows of `prepare.summary`'s columns, and UNLIKE if it is told."""
+    summary = summarise_light_curves(light_curves, bands)
+    return summary if unlike is None else summary.assign(**{UNLIKE: unlike(light_curves)})

@@ -166,7 +166,14 @@ class Registry:
         except (json.JSONDecodeError, TypeError, KeyError) as error:
             raise CheckpointError(f"{path} is damaged: {error}; promote a version again after removing it") from None
 
-    def promote(self, name: str, source: Path, why: str = "", extra: dict[str, Any] | None = None) -> Registered:
+    def promote(
+        self,
+        name: str,
+        source: Path,
+        why: str = "",
+        extra: dict[str, Any] | None = None,
+        instead_of: str | None = None,
+    ) -> Registered:
         """Copy a classifier into the registry, and make it the current one of a name.
 
         Args:
@@ -174,15 +181,19 @@ class Registry:
             source: checkpoint folder, or the folder of a run.
             why: for the history.
             extra: entries to add to its card.
+            instead_of: version that must still be current.
 
         Raises:
             SettingsError: if the name is none.
-            CheckpointError: if the classifier cannot be read.
+            CheckpointError: if the classifier cannot be read, or another version is current by now.
         """
         checkpoint = load_renamed(source, name, extra)
         with self._locked(name):
+            current = self.current_version(name)
+            if instead_of is not None and current != instead_of:
+                raise CheckpointError(f"{name}@{current} is current by now, not {instead_of}: run the command again")
             version = self._store(name, checkpoint, source)
-            self._set_current(name, version, why or f"promoted from {source}", self.current_version(name))
+            self._set_current(name, version, why or f"promoted from {source}", current)
         return self.find(f"{name}@{version}")
 
     def rollback(self, name: str, why: str = "") -> Registered:

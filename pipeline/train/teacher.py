@@ -24,7 +24,7 @@ from pipeline.train.checkpoint import Checkpoint, CheckpointError
 from pipeline.train.experiment import Experiment
 from pipeline.train.registry import OBJECTS, UnknownModelError, find_model
 
-__all__ = ["Teacher", "TeacherError", "load_teacher", "settings_of_student"]
+__all__ = ["Teacher", "TeacherError", "known_parts", "load_teacher", "settings_of_student"]
 
 SAME_AS_TEACHER: Final = ("bands", "classes", "deredden", "resampler", "normaliser")
 """Settings that decide what the networks read and answer: another value is refused."""
@@ -142,7 +142,7 @@ def load_teacher(experiment: Experiment) -> Teacher | None:
     except (UnknownModelError, CheckpointError) as error:
         advice = "such as --set fit.teacher=runs/spcc; --set fit.teacher= trains without a teacher"
         raise TeacherError(f"fit.teacher: {error}; {advice}") from None
-    return Teacher(checkpoint, _parts(folder, checkpoint))
+    return Teacher(checkpoint, known_parts(folder, checkpoint))
 
 
 def settings_of_student(experiment: Experiment) -> Experiment:
@@ -155,10 +155,10 @@ def settings_of_student(experiment: Experiment) -> Experiment:
     return experiment if teacher is None else teacher.settings_for(experiment)
 
 
-def _parts(folder: Path, checkpoint: Checkpoint) -> dict[str, frozenset[str]] | None:
-    """Who was in which part: beside a promoted classifier, or in the run that the folder is of.
+def known_parts(folder: Path, checkpoint: Checkpoint) -> dict[str, frozenset[str]] | None:
+    """Tell from which objects a classifier has learnt, train and validation: beside it, or in the run of its folder.
 
-    None too for a teacher that knows other objects besides, through a teacher of its own.
+    None where nothing says it, and for one that knows other objects besides, through a teacher of its own.
     """
     split_hash = checkpoint.card.get("split_hash")
     if checkpoint.card.get("teacher", {}).get("split_hash", split_hash) != split_hash:

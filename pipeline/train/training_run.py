@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.files import write_atomically, write_parquet
+from pipeline.prepare.frozen import read_frozen
 from pipeline.prepare.split import Split
 from pipeline.provenance import write_record
 from pipeline.store import Store
@@ -21,7 +22,12 @@ __all__ = ["read_history", "read_split", "train_from_store"]
 
 
 def train_from_store(
-    store: Path, experiment: Experiment, out: Path, report: Callable[[Row], None] = lambda row: None, command: str = ""
+    store: Path,
+    experiment: Experiment,
+    out: Path,
+    report: Callable[[Row], None] = lambda row: None,
+    command: str = "",
+    test: Path | None = None,
 ) -> dict[str, Any]:
     """Train a classifier on the objects of a store.
 
@@ -31,17 +37,28 @@ def train_from_store(
         out: run folder: `model/`, `training/`, `split.parquet`, `history.csv` and `train.json` are written there.
         report: called with the history row of each finished epoch.
         command: what was typed, for the record.
+        test: file of a frozen test set, whose objects are in the test part alone.
 
     Returns:
         The summary in `train.json`.
+
+    Raises:
+        FrozenTestError: if there is no such test set, or it has been changed.
     """
     started = time.perf_counter()
-    catalogue = Store.open(store)
-    result = train_classifier(catalogue.light_curves(), catalogue.truth(), experiment, out, report)
+    catalogue, frozen = Store.open(store), None if test is None else read_frozen(test)
+    kept = () if frozen is None else frozen.snids
+    result = train_classifier(catalogue.light_curves(), catalogue.truth(), experiment, out, report, kept)
     write_parquet(result.sample.split.to_table(), out / "split.parquet")
     write_atomically(out / "history.csv", result.history.to_csv(index=False))
     summary = summarise(result, catalogue, time.perf_counter() - started)
-    configuration = {"store": str(store), "experiment": result.checkpoint.experiment.model_dump()}
+    if frozen is not None:
+        summary["test_set"] = frozen.to_dict()
+    configuration = {
+        "store": str(store),
+        "experiment": result.checkpoint.experiment.model_dump(),
+        **({} if test is None else {"test": str(test)}),
+    }
     write_record(out, "train", configuration, summary, command)
     return summary
 

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.evaluate.guard import GuardSettings, guard_night
+from pipeline.evaluate.night import told_unlike
 from pipeline.files import write_atomically
 from pipeline.prepare.imitations import IMITATIONS
 from pipeline.prepare.truncate import truncate_at_random
@@ -46,7 +47,8 @@ def main() -> None:
     parts = pd.read_parquet(arguments.run / "split.parquet").groupby("PART")["SNID"].apply(list)
     checkpoint = Checkpoint.load(arguments.run / "model")
     bands, train = checkpoint.experiment.bands, light_curves.select(parts["train"])
-    reference = make_reference(train, np.zeros(len(train), np.int64), bands, ("all",), arguments.seed)
+    unlike = told_unlike(checkpoint)
+    reference = make_reference(train, np.zeros(len(train), np.int64), bands, ("all",), arguments.seed, unlike)
     test = light_curves.select(parts["test"])
     rows = []
     for name, shift in SHIFTS.items():
@@ -54,7 +56,7 @@ def main() -> None:
         for night in range(arguments.nights):
             rng = np.random.default_rng([arguments.seed, night])
             drawn = truncate_at_random(test.take(rng.permutation(len(test))[: arguments.objects]), rng)
-            verdict = guard_night(shift(drawn, rng), reference, bands, GuardSettings(), seed=night)
+            verdict = guard_night(shift(drawn, rng), reference, bands, GuardSettings(), night, unlike)
             found[verdict.status] += 1
             causes.update(one.name for one in verdict.differences[:1])
         rows.append({"night": name, "n": arguments.nights, **found, "first": dict(causes.most_common(2))})
@@ -139,6 +141,7 @@ SHIFTS: Final[dict[str, Shift]] = {
     "seeing: errors 1.6 times as large": noisier(1.6),
     "cadence: every second night": kept(lambda light_curves: np.floor(light_curves.epochs["MJD"]) % 2 == 0),
     "new class: 10 % constant sources": mixed(0.1, "constant"),
+    "new class: 10 % periodic sources": mixed(0.1, "sinusoidal"),
     "new class: 30 % constant sources": mixed(0.3, "constant"),
     "new class: 30 % periodic sources": mixed(0.3, "sinusoidal"),
 }

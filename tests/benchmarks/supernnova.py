@@ -49,16 +49,15 @@ CLASSIFY: Final = """
     from pathlib import Path
     import torch
     from pipeline.classify.catalogue import classify_catalogue
-    from pipeline.classify.incremental import Renewal
     from pipeline.classify.predict import ClassifySettings
 
     torch.set_num_threads(1)
     source, model, out = map(Path, sys.argv[1:])
     before = sum(os.times()[:4])
-    found = classify_catalogue(source, model, [out], ClassifySettings(), renewal=Renewal(everything=True))
+    found = classify_catalogue(source, model, [out], ClassifySettings())
     print(json.dumps({"n_objects": found["n_new"], "status": found["status"], "seconds": sum(os.times()[:4]) - before}))
 """
-"""Classifies all of a source, whatever was classified before."""
+"""Classifies all of a source that has no predictions yet."""
 
 NETWORKS: Final = """
     import json, sys, time
@@ -241,7 +240,9 @@ def write_csv(light_curves: LightCurves, truth: Truth, folder: Path) -> Path:
 
 
 def snflow(source: Path, model: Path, work: Path) -> Cost:
-    """Classify a store or files with snflow."""
+    """Classify a store or files with snflow; a store of ours as one that has no predictions yet."""
+    if source.is_relative_to(work):
+        shutil.rmtree(source / "predictions", ignore_errors=True)
     words = (str(source), str(model), str(work / "predictions.parquet"))
     return on_one_core([sys.executable, "-c", textwrap.dedent(CLASSIFY), *words], work / "snflow.log", is_told=True)
 

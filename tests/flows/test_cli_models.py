@@ -95,3 +95,12 @@ def test_an_unknown_model_exits_with_2_and_the_nearest_name(run: Path, tmp_path:
 
 def test_export_needs_a_known_model(tmp_path: Path) -> None:
     assert "no model named" in invoke("export", "nobody", "--onnx", tmp_path / "x.onnx", code=2)
+
+
+def test_a_card_and_a_message_cannot_command_the_terminal(tmp_path: Path) -> None:
+    checkpoint = small_classifier().checkpoint
+    replace(checkpoint, card={"note": "\x1b[2Jseen\u202e"}).save(tmp_path / "model")
+    told = invoke("models", "show", tmp_path / "model")
+    assert "\\x1b[2Jseen\\u202e" in told
+    assert "\x1b[2J" not in told
+    assert "no model named '\\x1b" in invoke("models", "show", "\x1b[2J", code=2)

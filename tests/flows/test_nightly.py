@@ -13,26 +13,8 @@ from typer.testing import CliRunner
 from flows.cli import app
 from flows.site import load_site
 from pipeline.classify.outputs import read_predictions
-from pipeline.ingest.simulate import SimulationSettings, simulate_survey
 from pipeline.settings import SettingsError
-from tests.small_model import small_classifier
-
-SITE = """
-sources = ["inbox"]
-store = "catalogue"
-model = "model"
-out = "."
-publish = ["predictions.parquet", "predictions.csv"]
-
-[guard]
-{guard}
-"""
-
-
-def site_file(folder: Path, guard: str = "") -> Path:
-    path = folder / "site.toml"
-    path.write_text(SITE.format(guard=guard))
-    return path
+from tests.flows.sites import make_site, site_file
 
 
 def nightly(folder: Path, *words: object, code: int = 0) -> dict[str, Any]:
@@ -49,10 +31,7 @@ def published(folder: Path) -> dict[str, str]:
 
 @pytest.mark.usefixtures("prefect_server")
 def test_nights_publish_what_changed_hold_what_is_red_and_release_it(tmp_path: Path) -> None:
-    inbox = tmp_path / "inbox"
-    simulate_survey(inbox, SimulationSettings(n_objects=40, seed=1))
-    small_classifier().checkpoint.save(tmp_path / "model")
-    site_file(tmp_path, "min_objects = 1000")
+    make_site(tmp_path, n_objects=40)
 
     first = nightly(tmp_path)
     assert (first["n_changed"], first["guard"]["status"], first["publish"]["n_held"]) == (40, "unknown", 0)
@@ -63,7 +42,7 @@ def test_nights_publish_what_changed_hold_what_is_red_and_release_it(tmp_path: P
     assert (again["n_changed"], again["publish"]["n_published"]) == (0, 40)
     assert again["report"] is None
 
-    files = sorted(inbox.rglob("*.DAT"))
+    files = sorted((tmp_path / "inbox").rglob("*.DAT"))
     for path in files[:30]:
         path.write_text(re.sub(r"(?m)^MWEBV:.*$", "MWEBV: 0.321", path.read_text()))
     site_file(tmp_path, "min_objects = 20")
@@ -80,11 +59,9 @@ def test_nights_publish_what_changed_hold_what_is_red_and_release_it(tmp_path: P
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_night_of_many_bad_files_fails_after_publishing_the_good_ones(tmp_path: Path) -> None:
-    simulate_survey(tmp_path / "inbox", SimulationSettings(n_objects=20, seed=2))
+    make_site(tmp_path)
     for number in range(5):
         (tmp_path / "inbox" / f"bad{number}.DAT").write_text("SNID: 7\n")
-    small_classifier().checkpoint.save(tmp_path / "model")
-    site_file(tmp_path, "min_objects = 1000")
     nightly(tmp_path, code=1)
     assert len(published(tmp_path)) == 20
     (record,) = (tmp_path / "nights").glob("*/nightly.json")

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from pipeline.classify import predict
-from pipeline.classify.abstain import constancy, nights_after_brightest
 from pipeline.classify.predict import Classifier, ClassifySettings
+from pipeline.prepare.course import constancy, nights_after_brightest
 from pipeline.prepare.resample import Resampled, group_epochs
 from pipeline.schema import STATUSES, LightCurves
 from pipeline.settings import SettingsError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from pipeline.evaluate.guard import GuardSettings, NightVerdict, guard_night
 from pipeline.prepare.truncate import truncate_at_random
 from pipeline.schema import LightCurves
 from pipeline.settings import SettingsError, load_settings
-from pipeline.train.reference import Reference, make_reference
+from pipeline.train.reference import Reference, Unlike, make_reference
 from tests.benchmarks.guarding import kept, magnitudes, noisier
 from tests.builders import make_survey
 
@@ -69,6 +70,18 @@ def test_light_curves_longer_than_any_learnt_from_hide_no_difference(reference: 
     verdict = judged(longer, reference)
     assert verdict.status == "red"
     assert "reddening map" in " ".join(one.look_at for one in verdict.differences)
+
+
+@pytest.mark.parametrize(("share", "status"), [(0.02, "green"), (0.2, "red"), (math.nan, "green")])
+def test_a_night_with_more_that_are_no_supernovae_says_so(share: float, status: str):
+    def unlike(share: float) -> Unlike:
+        return lambda light_curves: np.where(np.arange(len(light_curves)) < share * len(light_curves), 1.0, 0.0 * share)
+
+    learnt = make_survey(600, seed=1)[0]
+    reference = make_reference(learnt, np.zeros(600, np.int64), BANDS, ("all",), 1, unlike(0.01))
+    verdict = guard_night(night(7), reference, BANDS, unlike=unlike(share))
+    assert verdict.status == status
+    assert ("no supernovae" in verdict.sentence()) == (status == "red")
 
 
 def test_a_difference_must_be_improbable_and_large(reference: Reference):

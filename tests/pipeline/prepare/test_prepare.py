@@ -191,6 +191,18 @@ def test_a_split_depends_on_who_there_is_and_not_on_the_order() -> None:
     assert split.hash != split_objects(snids, SplitSettings(train=40, seed=2)).hash
 
 
+def test_what_is_kept_for_the_test_is_never_drawn_and_only_the_rest_is_shared_out() -> None:
+    snids = [str(number) for number in range(100)]
+    kept = [str(number) for number in range(90, 120)]
+    split = split_objects(snids, SplitSettings(train=0.5, validation=0.2), kept)
+    assert split.counts == {"train": 36, "validation": 9, "test": 55}
+    assert set(split.test) >= set(snids[90:])
+    everything = split_objects(snids, SplitSettings(train=1.0), kept)
+    assert everything.test == tuple(sorted(snids[90:]))
+    with pytest.raises(ValueError, match="from 90 objects with a known class, beside 10 that are kept for the test"):
+        split_objects(snids, SplitSettings(train=91), kept)
+
+
 def test_a_split_that_cannot_be_drawn_says_so() -> None:
     with pytest.raises(ValueError, match="cannot draw 400 training objects"):
         split_objects([str(number) for number in range(100)], SplitSettings(train=400))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,8 +12,10 @@ from pipeline.prepare.imitations import IMITATIONS, imitate
 from pipeline.prepare.resample import Resampled, group_epochs
 from pipeline.prepare.summary import summary_units
 from pipeline.schema import LightCurves
+from pipeline.train.experiment import Experiment
 from pipeline.train.novelty import NoveltyScore, fit_novelty
 from pipeline.train.reference import MAX_VALUES, Reference, make_reference
+from pipeline.train.unlike import unlike_supernovae
 from tests.builders import make_light_curves, make_survey
 
 BANDS = ("g", "r", "i", "z")
@@ -72,6 +75,20 @@ def test_extreme_curves_have_a_finite_score(score: NoveltyScore) -> None:
         "century": [(100.0 + 4000 * day, "r", 9.0, 1.0) for day in range(9)],
     }
     assert np.isfinite(score(prepare(make_light_curves(odd)))).all()
+
+
+def test_only_what_was_detected_and_followed_long_enough_is_told_to_be_no_supernova(score: NoveltyScore) -> None:
+    experiment = Experiment.model_validate({"name": "x", "resampler": {"kind": "nightly"}})
+    fresh = make_survey(100, seed=9)[0]
+    made = unlike_supernovae(imitate(fresh, "sinusoidal", np.random.default_rng(3)), experiment, score)
+    supernovae = unlike_supernovae(fresh, experiment, score)
+    assert np.nanmean(supernovae) < 0.05
+    assert np.nanmean(made) > 0.5
+    known = fresh.epochs["FLUXCAL"].to_numpy()
+    faint = replace(fresh, epochs=fresh.epochs.assign(FLUXCAL=known * 1e-3))
+    assert np.isnan(unlike_supernovae(faint, experiment, score)).all()
+    three = {f"{n}": [(100.0 + day, band, 90.0, 4.0) for day in range(3) for band in "griz"] for n in range(4)}
+    assert np.isnan(unlike_supernovae(make_light_curves(three), experiment, score)).all()
 
 
 def test_a_reference_is_a_small_sample_without_names_or_classes(survey: LightCurves) -> None:

@@ -1,0 +1,124 @@
+"""Prefect's server of a site, in a process of its own that ends with its parent: `python -m ... HOST PORT PARENT`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import Final
+
+from flows.serving.api import Api
+from flows.serving.plan import Plan, child_environment
+
+__all__ = ["ServerProcess", "prefect_environment"]
+
+START_SECONDS: Final = 120.0
+"""A busy machine takes half a minute."""
+SECONDS_BETWEEN_LOOKS: Final = 0.2
+SILENCE_SECONDS: Final = 120.0
+"""A server that says nothing for so long is started anew."""
+STOP_SECONDS: Final = 10.0
+
+IDLE: Final = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",  # looks after work pools, of which there are none here
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",  # none of the flows pauses
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "60",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "60",
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "60",
+    "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "60",
+}
+"""What an idle server need not do, or not every few seconds."""
+
+
+class ServerProcess:
+    """Prefect's server, started, looked after and stopped."""
+
+    def __init__(self, plan: Plan):
+        self._plan = plan
+        self._api = Api(plan.url)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._last_answer = time.monotonic()
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers.
+
+        Raises:
+            RuntimeError: if it ends, or does not answer in time.
+        """
+        plan = self._plan
+        where = [plan.host, str(plan.port), str(os.getpid())]
+        command = [sys.executable, "-m", "flows.serving.server_process", *where]
+        environment = child_environment(prefect_environment(plan) | _server_settings(plan))
+        self._process = subprocess.Popen(command, env=environment, cwd=plan.out, start_new_session=True)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._api.is_healthy():
+            if self._process.poll() is not None:
+                raise RuntimeError(f"Prefect's server ended with exit code {self._process.returncode}; see above")
+            if time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(f"Prefect's server did not answer at {plan.url} within {START_SECONDS:.0f} s")
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        self._last_answer = time.monotonic()
+
+    def what_is_wrong(self) -> str:
+        """Say why the server must be started anew; nothing while it is well."""
+        if self._process is None or self._process.poll() is not None:
+            return f"ended (exit code {None if self._process is None else self._process.returncode})"
+        if self._api.is_healthy():
+            self._last_answer = time.monotonic()
+        silence = time.monotonic() - self._last_answer
+        return f"said nothing for {silence:.0f} s" if silence > SILENCE_SECONDS else ""
+
+    def stop(self) -> None:
+        """Stop the server."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def prefect_environment(plan: Plan) -> dict[str, str]:
+    """Return what tells Prefect, in the processes of a site, which server is theirs."""
+    return {
+        "PREFECT_HOME": plan.home,
+        "PREFECT_API_URL": f"{plan.url}/api",
+        "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_CLIENT_MAX_RETRIES": "8",  # a run outlives its server for some minutes
+    }
+
+
+def _server_settings(plan: Plan) -> dict[str, str]:
+    return IDLE | {
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_API_HOST": plan.host,
+        "PREFECT_SERVER_API_PORT": str(plan.port),
+        "PREFECT_SERVER_UI_API_URL": "/api",  # whatever name or tunnel the pages are looked at through
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": plan.url,  # pages of strangers in the same browser may not command it
+        # A run that holds the one slot of its flow keeps it when the server is started anew.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(plan.days_of_runs * 86400),
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"P{plan.days_of_runs}D",
+    }
+
+
+def main(host: str, port: int, parent: int) -> None:
+    """Serve until the parent ends."""
+    import uvicorn
+
+    from pipeline.processes import end_with_parent
+
+    end_with_parent(parent)
+    from prefect.server.api.server import create_app
+
+    uvicorn.run(create_app(final=True), host=host, port=port, log_level="warning", timeout_graceful_shutdown=5)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
