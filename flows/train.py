@@ -40,7 +40,15 @@ train_task = computing(train_step, "fit and calibrate")
 def train(
     store: Path, experiment: Experiment, out: Path, command: str = "", test: Path | None = None
 ) -> dict[str, Any]:
-    """Train a classifier, but for a frozen test set; the same command goes on with what an interrupted one began."""
+    """Train a classifier; the same command goes on with what an interrupted one began.
+
+    Args:
+        store: catalogue with objects of known class.
+        experiment: selection, split, preparation, network and fit, as in the files of experiments.
+        out: folder of the run; the classifier is in `model` in it.
+        command: what was typed, for the record.
+        test: file of a frozen test set, from whose objects nothing is learnt.
+    """
     summary = train_task(store, experiment, out, command, test)
     publish("snflow-train", f"Trained {summary['model']}", summary, f"Checkpoint: `{out / 'model'}`")
     return summary
