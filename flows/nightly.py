@@ -11,7 +11,7 @@ from prefect.states import Completed
 from flows import artifacts
 from flows.classify import classify
 from flows.ingest import ingest
-from flows.nights import LOCK, finish, judge, open_night, publish_night
+from flows.nights import LOCK, drop_old_nights, finish, judge, open_night, publish_night
 from flows.report import report
 from flows.site import PUBLISHED, SiteSettings, load_site
 from flows.tasks import computing, reading_or_writing
@@ -57,6 +57,7 @@ def _work(site: SiteSettings, folder: Path, command: str) -> dict[str, Any]:
     page = report(folder, []) if night.photometry else None
     done = {"ingest": ingested, "classify": classified, "publish": published, "report": str(page) if page else None}
     summary = finish(site, folder, night, done, failure, command)
+    drop_old_nights(site)
     shown = {"changed": len(night.photometry), **published, "failure": summary["failure"]}
     artifacts.publish("snflow-nightly", f"Night {folder.name}: {summary['sentence']}", shown,
                       f"Published in `{site.out / PUBLISHED}`", page)  # fmt: skip

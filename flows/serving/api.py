@@ -40,6 +40,7 @@ class Api:
     """Prefect's server at an address such as http://127.0.0.1:4200."""
 
     def __init__(self, url: str):
+        self.url = url
         self._address = urlsplit(url)
         # The server tells old clients by this line, and treats one without it as very old.
         self._headers = {
@@ -131,6 +132,6 @@ class Api:
             response = connection.getresponse()
             return response.status, response.read().decode()
         except (OSError, HTTPException) as error:
-            raise ServerGoneError(f"Prefect's server at {self._address.geturl()} does not answer: {error}") from None
+            raise ServerGoneError(f"Prefect's server at {self.url} does not answer: {error}") from None
         finally:
             connection.close()
