@@ -1,4 +1,4 @@
-"""Prefect automations that tell of a site's nights, as its file's section [notify] asks."""
+"""Prefect automations of a site: they tell of its nights, as its file's section [notify] asks, and end silent ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from uuid import UUID
 
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.events.actions import CallWebhook, SendNotification
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ActionTypes, CallWebhook, ChangeFlowRunState, SendNotification
 from prefect.events.filters import AutomationFilter, AutomationFilterTags
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
@@ -30,8 +31,11 @@ FAILURES: Final = frozenset({"prefect.flow-run.Failed", "prefect.flow-run.Crashe
 """Events of Prefect itself: of nights that nobody was left to tell of, or that failed before they began."""
 ONE_CALL: Final = timedelta(minutes=10)
 """Several events of one run within this time are told of once; each says all of the night."""
+SILENCE: Final = timedelta(minutes=10)
+"""A run that was not heard of for so long is gone; it says that it lives every three minutes."""
 COMPARED: Final = {"name", "description", "tags", "trigger", "actions"}
 
+RUNS: Final = ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow-run.*"})
 MESSAGE: Final = "event.payload.message or event.resource['prefect.state-message'] or event.event"
 SUBJECT: Final = "snflow: {{ event.event }}"
 BODY: Final = "{{ " + MESSAGE + " }}"
@@ -71,22 +75,21 @@ def check_automations(site: SiteSettings) -> list[str]:
 
 
 def _wanted(site: SiteSettings, client: SyncPrefectClient, save: bool) -> dict[str, AutomationCore]:
-    """Return an automation for each receiver, by name."""
+    """Return the automations of a site, by name: one for each receiver, and that for silent nights."""
     receivers: dict[str, UUID] = {name: _block(client, name) for name in site.notify.blocks}
     if site.notify.webhook_env:
         receivers[f"${site.notify.webhook_env}"] = _own_webhook(site, client, save)
-    made = [_automation(site, receiver, block) for receiver, block in receivers.items()]
+    made = [_telling(site, receiver, block) for receiver, block in receivers.items()] + [_ending_silent(site)]
     return {automation.name: automation for automation in made}
 
 
-def _automation(site: SiteSettings, receiver: str, block: UUID) -> AutomationCore:
+def _telling(site: SiteSettings, receiver: str, block: UUID) -> AutomationCore:
+    """Tell a receiver of a night, once."""
     events = {EVENTS[occasion] for occasion in site.notify.events}
-    is_flow = {"prefect.resource.role": "flow", "prefect.resource.name": "nightly"}
-    is_site = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{site.tag}"}
     trigger = EventTrigger(
         expect=events | (FAILURES if "failed" in site.notify.events else frozenset()),
-        match=ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow-run.*"}),
-        match_related=[ResourceSpecification.model_validate(one) for one in (is_flow, is_site)],
+        match=RUNS,
+        match_related=_nights(site),
         for_each={"prefect.resource.id"},
         posture=Posture.Reactive,
         threshold=1,
@@ -94,17 +97,46 @@ def _automation(site: SiteSettings, receiver: str, block: UUID) -> AutomationCor
     )
     is_webhook = receiver.startswith(("$", f"{WEBHOOK}/"))
     payload = PAYLOAD % _json_in_template(str(site.out))
+    action = (
+        CallWebhook(block_document_id=block, payload=payload)
+        if is_webhook
+        else SendNotification(block_document_id=block, subject=SUBJECT, body=BODY)
+    )
+    return _core(site, f"snflow tells {receiver} of {site.out}", trigger, action)
+
+
+def _ending_silent(site: SiteSettings) -> AutomationCore:
+    """Note that a night crashed if nothing is heard of it any more, lest it runs for ever in Prefect's eyes."""
+    trigger = EventTrigger(
+        after={"prefect.flow-run.heartbeat"},
+        expect={"prefect.flow-run.*"},
+        match=RUNS,
+        match_related=_nights(site),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=SILENCE,
+    )
+    message = f"nothing was heard of this run for {SILENCE.total_seconds():.0f} s: its process is gone"
+    action = ChangeFlowRunState(state=StateType.CRASHED, name=None, message=message)
+    return _core(site, f"snflow ends silent nights of {site.out}", trigger, action)
+
+
+def _core(site: SiteSettings, name: str, trigger: EventTrigger, action: ActionTypes) -> AutomationCore:
     return AutomationCore(
-        name=f"snflow tells {receiver} of {site.out}",
-        description="Made from the section [notify] of a site file; changes here are undone.",
+        name=name,
+        description="Made from a site file; changes here are undone.",
         tags=[OURS, site.tag],
         trigger=trigger,
-        actions=[
-            CallWebhook(block_document_id=block, payload=payload)
-            if is_webhook
-            else SendNotification(block_document_id=block, subject=SUBJECT, body=BODY)
-        ],
+        actions=[action],
     )
+
+
+def _nights(site: SiteSettings) -> list[ResourceSpecification | dict[str, str | list[str]]]:
+    """Return what the related resources of an event of a site's nights match."""
+    is_flow = {"prefect.resource.role": "flow", "prefect.resource.name": "nightly"}
+    is_site = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{site.tag}"}
+    return [ResourceSpecification.model_validate(one) for one in (is_flow, is_site)]
 
 
 def _json_in_template(text: str) -> str:

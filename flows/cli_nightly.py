@@ -32,7 +32,8 @@ def nightly(
     """Ingest what is new, compare it with the training data, classify what changed, publish, and report.
 
     A night that differs much (red) is classified, but its classes are not published: exit code 3, and the message says
-    what to look at. `--release NIGHT` publishes them all the same.
+    what to look at. `--release NIGHT` publishes them all the same. Beside the nights stand `log.jsonl`, every log
+    record with the id of its run, and `metrics.prom`, the last night in numbers for Prometheus.
 
     Example: `snflow nightly --config site.toml`
     """

@@ -92,7 +92,7 @@ def tell_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> No
         return
     now = time.time()
     write_last_night(site.out / METRICS, replace(last, ended=now, last_failure=now))
-    _emit(site, flow_run, "failed", f"A night crashed: {state.message}; the next run goes on with it", {})
+    _emit(site, flow_run, "failed", f"A night crashed: {state.message}; the next run goes on where it stopped", {})
 
 
 def _begin(path: Path) -> LastNight:

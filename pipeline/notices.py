@@ -72,5 +72,5 @@ def told(summary: Mapping[str, Any]) -> str:
 
 def ended_badly(night: str, error: BaseException) -> str:
     """Say in a line how a night failed."""
-    text = " ".join(str(error).split())
-    return f"Night {night} failed: {type(error).__name__}{': ' if text else ''}{text}; the next run goes on with it"
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    return f"Night {night} failed: {text}; the next run goes on where it stopped"

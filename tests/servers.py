@@ -14,12 +14,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
 from typing import Any
 
 import httpx
 
-__all__ = ["ROOT", "PrefectServer", "Receiver", "end", "free_port", "prefect_server", "receiver", "start", "wait_until"]
+__all__ = [
+    "ROOT",
+    "PrefectServer",
+    "Receiver",
+    "end",
+    "free_port",
+    "mailbox",
+    "prefect_server",
+    "receiver",
+    "start",
+    "wait_until",
+]
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,7 +52,7 @@ class PrefectServer:
 
 @dataclass
 class Receiver:
-    """What was told to a webhook, as JSON."""
+    """What was told to an address: to a webhook, JSON."""
 
     address: str
     told: list[dict[str, Any]] = field(default_factory=list)
@@ -105,6 +117,29 @@ def prefect_server(folder: Path, **extra: str) -> Iterator[PrefectServer]:
         yield PrefectServer(api, folder, environment | {"PREFECT_API_URL": api}, process)
     finally:
         end(process)
+
+
+@contextmanager
+def mailbox() -> Iterator[Receiver]:
+    """Take letters in, by SMTP; `told` holds each as `{"letter": text}`."""
+    told: list[dict[str, Any]] = []
+
+    class Postman(StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"220 here\r\n")
+            while (word := self.rfile.readline()[:4].upper()) and word != b"QUIT":
+                self.wfile.write(b"354 go on\r\n" if word == b"DATA" else b"250 fine\r\n")
+                if word == b"DATA":
+                    lines = list(iter(self.rfile.readline, b".\r\n"))
+                    told.append({"letter": b"".join(lines).decode()})
+                    self.wfile.write(b"250 taken\r\n")
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Postman) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield Receiver(f"mailto://127.0.0.1:{server.server_address[1]}?mode=insecure", told)
+        finally:
+            server.shutdown()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +11,14 @@ from typing import Any
 import pytest
 
 from flows.night_artifacts import verdict_markdown
-from pipeline.gauges import LastNight, read_last_night, write_last_night
+from flows.site import load_site
+from pipeline.gauges import HELP, LastNight, read_last_night, write_last_night
+from pipeline.logs import LogSettings
+from pipeline.notices import EVENTS
 from tests.sites import add_bad_files, make_site
 
 ADDRESS = 'address = "https://sn.example.org/site/"\n[guard]\nmin_objects = 1000\n'
+PLAIN = 'sources = ["inbox"]\nstore = "catalogue"\nmodel = "model"\nout = "."\n'
 
 
 def records(site: Path) -> list[dict[str, Any]]:
@@ -71,13 +76,61 @@ def test_a_night_leaves_log_numbers_and_artifacts_and_a_failed_one_shows(tmp_pat
     assert "TooManyBadFilesError" in last["traceback"]
 
 
+SUMMARY: dict[str, Any] = {
+    "night": "N",
+    "sentence": "amber: the cadence differs",
+    "n_changed": 30,
+    "status": {"classified": 30},
+    "model": "small@1",
+    "guard": {"status": "amber"},
+    "publish": {"n_held": 0},
+    "ingest": {"n_quarantined": 0, "n_objects_quarantined": 0},
+    "classify": {"status": {"classified": 30}, "n_quarantined_files": 0, "n_quarantined_objects": 0},
+    "failure": "",
+}
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize(
+    ("error", "level", "words", "events"),
+    [
+        (None, "warning", "amber: the cadence differs", ["snflow.night.amber"]),
+        (OSError("disk full"), "error", "OSError: disk full", ["snflow.night.failed", "snflow.night.amber"]),
+    ],
+)
+def test_an_amber_night_is_a_warning_and_one_that_breaks_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None, level: str, words: str, events: list[str]
+) -> None:
+    from prefect import flow
+
+    from flows import observe
+
+    sent: list[str] = []
+    monkeypatch.setattr(observe, "emit_event", lambda event, *_args, **_more: sent.append(event))
+    path = tmp_path / "site.toml"
+    path.write_text(PLAIN)
+
+    @flow
+    def night() -> None:
+        with observe.observed(load_site(path), tmp_path / "nights" / "N") as watch:
+            watch.done(SUMMARY)
+            if error:
+                raise error
+
+    night(return_state=True)
+    last = records(path)[-1]
+    assert (last["level"], words in last["message"], "traceback" in last) == (level, True, error is not None)
+    assert sent == events
+    assert f"snflow_night_success {float(error is None)}" in (tmp_path / "metrics.prom").read_text()
+
+
 def test_a_run_that_is_gone_is_noted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from flows import observe
 
     sent: list[str] = []
     monkeypatch.setattr(observe, "emit_event", lambda event, *_args, **_more: sent.append(event))
     path = tmp_path / "site.toml"
-    path.write_text('sources = ["inbox"]\nstore = "catalogue"\nmodel = "model"\nout = "."\n')
+    path.write_text(PLAIN)
     run: Any = SimpleNamespace(id="1", name="run", flow_id="2", parameters={"config": str(path)})
     state: Any = SimpleNamespace(message="exited with -9")
     write_last_night(tmp_path / "metrics.prom", LastNight(100.0, None, last_success=50.0))
@@ -110,3 +163,14 @@ def test_an_amber_verdict_is_shown_with_what_to_look_at() -> None:
     text = verdict_markdown(summary)
     assert text.startswith("**▲ amber.** look")
     assert "| median error in g | ▲ amber | 2.5 | – | 0.2 | 0.004 | zeropoint \\| seeing |" in text
+
+
+def test_the_site_file_of_the_guide_is_read(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "flows" / "README.md").read_text()
+    path = tmp_path / "site.toml"
+    path.write_text(guide.partition("```toml\n")[2].partition("```")[0])
+    site = load_site(path)
+    assert (site.notify.webhook_env, site.notify.blocks) == ("SNFLOW_WEBHOOK", ("sendgrid-email/observers",))
+    assert site.log == LogSettings()
+    assert all(f"`{event}`" in guide for event in EVENTS.values())
+    assert set(re.findall(r"snflow_(\w+)", guide)) <= set(HELP)
