@@ -128,7 +128,7 @@ class Runs:
         code = running.process.returncode
         run = self._api.read(running.run["id"])
         state = run["state"]
-        if running.end is not None:
+        if running.end is not None and state["type"] not in ("COMPLETED", "FAILED"):  # else it was done in that moment
             self._api.set_state(run["id"], *running.end)
             self._crash_within(run["id"], running.end[2])
         elif state["type"] in ("RUNNING", "PENDING", "CANCELLING"):
