@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Final, cast
 from uuid import UUID
 
@@ -19,7 +21,7 @@ from prefect.events.schemas.automations import Automation, AutomationCore, Event
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
-from flows.site import SiteSettings
+from flows.site import SiteSettings, load_site
 from pipeline.notices import EVENTS
 from pipeline.settings import SettingsError
 
@@ -36,6 +38,7 @@ SILENCE: Final = timedelta(minutes=10)
 COMPARED: Final = {"name", "description", "tags", "trigger", "actions"}
 
 RUNS: Final = ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow-run.*"})
+NIGHTLY: Final = {"prefect.resource.role": "flow", "prefect.resource.name": "nightly"}
 MESSAGE: Final = "event.payload.message or event.resource['prefect.state-message'] or event.event"
 SUBJECT: Final = "snflow: {{ event.event }}"
 BODY: Final = "{{ " + MESSAGE + " }}"
@@ -86,10 +89,11 @@ def _wanted(site: SiteSettings, client: SyncPrefectClient, save: bool) -> dict[s
 def _telling(site: SiteSettings, receiver: str, block: UUID) -> AutomationCore:
     """Tell a receiver of a night, once."""
     events = {EVENTS[occasion] for occasion in site.notify.events}
+    is_site = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{site.tag}"}
     trigger = EventTrigger(
         expect=events | (FAILURES if "failed" in site.notify.events else frozenset()),
         match=RUNS,
-        match_related=_nights(site),
+        match_related=[ResourceSpecification.model_validate(one) for one in (NIGHTLY, is_site)],
         for_each={"prefect.resource.id"},
         posture=Posture.Reactive,
         threshold=1,
@@ -106,12 +110,15 @@ def _telling(site: SiteSettings, receiver: str, block: UUID) -> AutomationCore:
 
 
 def _ending_silent(site: SiteSettings) -> AutomationCore:
-    """Note that a night crashed if nothing is heard of it any more, lest it runs for ever in Prefect's eyes."""
+    """Note that a night crashed if nothing is heard of it any more, lest it runs for ever in Prefect's eyes.
+
+    It is for the nights of any site: the first sign of life comes before a run has its tag.
+    """
     trigger = EventTrigger(
         after={"prefect.flow-run.heartbeat"},
         expect={"prefect.flow-run.*"},
         match=RUNS,
-        match_related=_nights(site),
+        match_related=ResourceSpecification.model_validate(NIGHTLY),
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         threshold=1,
@@ -130,13 +137,6 @@ def _core(site: SiteSettings, name: str, trigger: EventTrigger, action: ActionTy
         trigger=trigger,
         actions=[action],
     )
-
-
-def _nights(site: SiteSettings) -> list[ResourceSpecification | dict[str, str | list[str]]]:
-    """Return what the related resources of an event of a site's nights match."""
-    is_flow = {"prefect.resource.role": "flow", "prefect.resource.name": "nightly"}
-    is_site = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{site.tag}"}
-    return [ResourceSpecification.model_validate(one) for one in (is_flow, is_site)]
 
 
 def _json_in_template(text: str) -> str:
@@ -212,3 +212,20 @@ def _alike(found: AutomationCore, wanted: AutomationCore) -> bool:
 def _client() -> Iterator[SyncPrefectClient]:
     with get_client(sync_client=True) as client:
         yield client
+
+
+def main(words: list[str]) -> int:
+    """Make the automations of a site file, or list what differs; return 1 if that is anything, 2 after a mistake."""
+    only_look, (path, *settings) = "--check" in words, [word for word in words if word != "--check"]
+    try:
+        site = load_site(Path(path), settings)
+        found = check_automations(site) if only_look else ensure_automations(site)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stdout.write("".join(f"{line}\n" for line in found))
+    return int(only_look and bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

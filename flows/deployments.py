@@ -10,12 +10,14 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLi
 from prefect.schedules import Cron, Schedule
 from prefect.types.entrypoint import EntrypointType
 
+from flows.automations import ensure_automations
 from flows.classify import classify
 from flows.ingest import ingest
 from flows.nightly import nightly
 from flows.report import report
 from flows.site import SiteSettings, load_site
 from flows.train import train
+from pipeline.settings import SettingsError
 from pipeline.train.experiment import load_experiment
 
 if TYPE_CHECKING:
@@ -57,7 +59,11 @@ def site_deployments(config: Path, words: list[str] | None = None) -> list[Runne
 
 
 def register(config: Path, words: list[str] | None = None) -> None:
-    """Tell the Prefect server of the environment the deployments of a site; what it knew of them before is replaced."""
+    """Tell the Prefect server of the environment the deployments of a site, and whom to tell of its nights.
+
+    What it knew of them before is replaced.
+    """
+    ensure_automations(load_site(config, words))
     for deployment in site_deployments(config, words):
         deployment.apply()
 
@@ -101,4 +107,7 @@ def _for_classify(site: SiteSettings) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    register(Path(sys.argv[1]), sys.argv[2:])
+    try:
+        register(Path(sys.argv[1]), sys.argv[2:])
+    except SettingsError as error:
+        sys.exit(str(error))

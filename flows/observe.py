@@ -18,6 +18,7 @@ from uuid import UUID
 
 from prefect import Flow
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
@@ -77,6 +78,7 @@ def observed(site: SiteSettings, folder: Path) -> Iterator[Watch]:
     with logging_to(site.out / LOG, shared, site.log, RUN_LOGGERS, [secret]):
         last, watch = _begin(site.out / METRICS), Watch(folder.name)
         try:
+            _tag(site, run)
             yield watch
         except BaseException as error:
             _end(site, run, last, watch, error)
@@ -93,6 +95,13 @@ def tell_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> No
     now = time.time()
     write_last_night(site.out / METRICS, replace(last, ended=now, last_failure=now))
     _emit(site, flow_run, "failed", f"A night crashed: {state.message}; the next run goes on where it stopped", {})
+
+
+def _tag(site: SiteSettings, run: FlowRun | None) -> None:
+    """Tag a run as one of this site, as automations and Prefect's pages tell them apart."""
+    if run and site.tag not in run.tags:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(run.id, tags=[*run.tags, site.tag])
 
 
 def _begin(path: Path) -> LastNight:

@@ -28,7 +28,7 @@ def test_automations_follow_the_site_file_and_the_same_again_changes_nothing(
 ) -> None:
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
-    from flows.automations import check_automations, ensure_automations
+    from flows.automations import check_automations, ensure_automations, main
 
     monkeypatch.setenv("SNFLOW_TEST_WEBHOOK", "https://hooks.example.org/one")
     chat = {"name": "chat", "url": "https://hooks.example.org/two", "json_data": {"text": "{{body}}"}}
@@ -48,6 +48,8 @@ def test_automations_follow_the_site_file_and_the_same_again_changes_nothing(
     other.mkdir()
     assert outcomes(ensure_automations(site(other))) == ["made"]
     assert check_automations(site(tmp_path)) == []
+    words = [str(tmp_path / "site.toml"), "--check"]
+    assert (main(words), main([*words, *asked]), main([*words, "stor=1"])) == (0, 1, 2)
 
 
 @pytest.mark.usefixtures("prefect_server")
