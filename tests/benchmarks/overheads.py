@@ -61,7 +61,7 @@ THROUGH_PREFECT: Final = "from flows.cli import app; app()"
 def cpu_seconds(words: list[str], environment: Mapping[str, str]) -> float:
     """Run Python and return the CPU time of it and of all that it has started [s]."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *words], env=environment, check=True, capture_output=True)
+    subprocess.run([sys.executable, *words], env=environment, check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
