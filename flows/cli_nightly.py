@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from flows.console import print_json, print_line, show, typed_command
+from flows.console import print_json, print_line, say, show, typed_command
 from flows.errors import explained
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ def nightly(
             show(f"Night {summary['night']}", _shown(summary), False)
             print_line(summary["sentence"])
     if summary["guard"]["status"] == "red":
+        say(
+            f"The classes of this night are held back. Once you have looked, publish them all the same: "
+            f"snflow nightly --config {config} --release {summary['night']}"
+        )
         raise typer.Exit(HELD_EXIT)
 
 

@@ -11,7 +11,7 @@ from prefect.states import Completed
 from flows.classify import classify
 from flows.ingest import ingest
 from flows.night_artifacts import publish_artifacts
-from flows.nights import LOCK, finish, judge, open_night, publish_night
+from flows.nights import LOCK, drop_old_nights, finish, judge, open_night, publish_night
 from flows.observe import Watch, observed, tell_crash
 from flows.report import report
 from flows.site import SiteSettings, load_site
@@ -66,6 +66,7 @@ def _work(site: SiteSettings, folder: Path, watch: Watch, command: str) -> dict[
     done = {"ingest": ingested, "classify": classified, "publish": published, "report": str(page) if page else None}
     summary = finish(site, folder, night, done, failure, command)
     watch.done(summary)
+    drop_old_nights(site)
     publish_artifacts(site, folder, summary)
     if failure:
         raise failure

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,17 @@ from pipeline.store import Store
 if TYPE_CHECKING:
     from pipeline.evaluate.night import Night
 
-__all__ = ["LOCK", "RECORD", "begun_at", "finish", "judge", "newest_nights", "open_night", "publish_night"]
+__all__ = [
+    "LOCK",
+    "RECORD",
+    "begun_at",
+    "drop_old_nights",
+    "finish",
+    "judge",
+    "newest_nights",
+    "open_night",
+    "publish_night",
+]
 
 LOCK: Final = ".nightly.lock"
 """In the folder of a site: held during a night."""
@@ -46,6 +57,16 @@ def open_night(site: SiteSettings) -> Path:
 def newest_nights(site: SiteSettings) -> list[Path]:
     """Return the folders of the nights, the newest first."""
     return sorted((path for path in (site.out / NIGHTS).glob("*") if path.is_dir()), reverse=True)
+
+
+def drop_old_nights(site: SiteSettings) -> list[str]:
+    """Delete the folders of finished nights beyond the newest that are kept; return their names."""
+    if site.retention.nights is None:
+        return []
+    finished = [folder for folder in newest_nights(site) if read_record(folder, RECORD)]
+    for folder in finished[site.retention.nights :]:
+        shutil.rmtree(folder)
+    return [folder.name for folder in finished[site.retention.nights :]]
 
 
 def begun_at(night: str) -> datetime:

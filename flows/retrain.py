@@ -30,7 +30,15 @@ def retrain(
     ingest_settings: IngestSettings,
     command: str = "",
 ) -> dict[str, Any]:
-    """Ingest what is new, train a candidate, compare and promote; after a crash the same command ends alike."""
+    """Ingest what is new, train a candidate, compare and promote; after a crash the same command ends alike.
+
+    Args:
+        settings: catalogue, name in the registry, frozen test set, folder of the candidates, rule of promotion.
+        experiment: what a candidate is; `split.train` is of the objects outside the test set.
+        sources: folders, archives and files with new light curves or classes; none: the catalogue as it is.
+        ingest_settings: how the sources are read.
+        command: what was typed, for the record.
+    """
     if sources:
         ingest(sources, settings.store, ingest_settings, None, command)
     plan = plan_task(settings, experiment)

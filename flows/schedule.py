@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import available_timezones
 
@@ -69,7 +69,7 @@ class RetentionSettings(FrozenConfig):
 
 
 def next_times(schedule: ScheduleSettings, n: int, after: datetime) -> list[datetime]:
-    """Return the next `n` times in UTC of a schedule, as Prefect's scheduler plans them.
+    """Return the next `n` times in UTC of a schedule, later than a time, as Prefect's scheduler plans them.
 
     Raises:
         SettingsError: if there is none, such as on a 30th of February.
@@ -78,7 +78,7 @@ def next_times(schedule: ScheduleSettings, n: int, after: datetime) -> list[date
 
     cron = CronSchedule(cron=schedule.nightly, timezone=schedule.timezone)
     try:
-        found = asyncio.run(cron.get_dates(n, start=after))
+        found = asyncio.run(cron.get_dates(n, start=after + timedelta(microseconds=1)))
     except ValueError:
         raise SettingsError(f"schedule.nightly: expected a time that comes, came {schedule.nightly!r}") from None
-    return [time.astimezone(UTC) for time in found]
+    return [datetime.fromtimestamp(time.timestamp(), UTC) for time in found]  # plain, not pendulum

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -24,6 +24,8 @@ __all__ = ["Backlog", "LastNight", "SiteStatus", "site_status"]
 
 PERIODS: Final = 2
 """A site is overdue when so many nights should have begun since the last one, and none has ended."""
+GRACE: Final = timedelta(minutes=15)
+"""So much later than it is due a night may begin: the machine is busy, or another run is at work."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def _problems(site: SiteSettings, last: LastNight | None, now: datetime) -> list
     since = _since(site, last)
     if since is None:
         problems.append("there was no night yet, and nobody serves the site: snflow serve, or snflow nightly")
-    elif next_times(site.schedule, PERIODS, since)[-1] < now and not who_holds(site.out / NIGHT_LOCK):
+    elif next_times(site.schedule, PERIODS, since)[-1] + GRACE < now and not who_holds(site.out / NIGHT_LOCK):
         problems.append(f"no night has ended since {since.isoformat(timespec='minutes')}, though {PERIODS} were due")
     return problems
 

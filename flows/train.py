@@ -47,7 +47,7 @@ def train(
         experiment: selection, split, preparation, network and fit, as in the files of experiments.
         out: folder of the run; the classifier is in `model` in it.
         command: what was typed, for the record.
-        test: file of a frozen test set, which is never learnt from; none: the split is the experiment's own.
+        test: file of a frozen test set, from whose objects nothing is learnt.
     """
     summary = train_task(store, experiment, out, command, test)
     publish("snflow-train", f"Trained {summary['model']}", summary, f"Checkpoint: `{out / 'model'}`")

@@ -20,6 +20,9 @@ FlowRun = dict[str, Any]
 
 TIMEOUT: Final = 30.0
 """Seconds that an answer may take."""
+SHORT_TIMEOUT: Final = 2.0
+"""The same where the question is whether one comes."""
+OK: Final = 200
 BUSY: Final = 503
 SECONDS_BETWEEN_TRIES: Final = (0.2, 0.4, 0.8, 1.6, 3.2)
 UNFINISHED: Final = ("RUNNING", "PENDING", "CANCELLING", "PAUSED")
@@ -37,6 +40,7 @@ class Api:
     """Prefect's server at an address such as http://127.0.0.1:4200."""
 
     def __init__(self, url: str):
+        self.url = url
         self._address = urlsplit(url)
         # The server tells old clients by this line, and treats one without it as very old.
         self._headers = {
@@ -50,8 +54,8 @@ class Api:
     def is_healthy(self) -> bool:
         """Whether the server answers."""
         try:
-            return bool(self._ask("GET", "/health", None))
-        except (ServerGoneError, ServerError):
+            return self._send("GET", "/health", None, SHORT_TIMEOUT)[0] == OK
+        except ServerGoneError:
             return False
 
     def deployments(self) -> dict[str, str]:
@@ -118,14 +122,16 @@ class Api:
             raise ServerError(f"{method} {path}: {status} {text[:300]}")
         return json.loads(text) if text else None
 
-    def _send(self, method: str, path: str, content: dict[str, Any] | None) -> tuple[int, str]:
-        connection = HTTPConnection(self._address.hostname or "", self._address.port, timeout=TIMEOUT)
+    def _send(
+        self, method: str, path: str, content: dict[str, Any] | None, timeout: float = TIMEOUT
+    ) -> tuple[int, str]:
+        connection = HTTPConnection(self._address.hostname or "", self._address.port, timeout=timeout)
         try:
             body = None if content is None else json.dumps(content)
             connection.request(method, f"/api{path}", body, self._headers)
             response = connection.getresponse()
             return response.status, response.read().decode()
         except (OSError, HTTPException) as error:
-            raise ServerGoneError(f"Prefect's server at {self._address.geturl()} does not answer: {error}") from None
+            raise ServerGoneError(f"Prefect's server at {self.url} does not answer: {error}") from None
         finally:
             connection.close()

@@ -77,7 +77,7 @@ class Runs:
         self._settle(self._running)
 
     def _start_next(self) -> None:
-        for run in self._without_missed(self._api.due(self._flows)):
+        for run in self.without_missed(self._api.due(self._flows)):
             if self._api.set_state(run["id"], "PENDING", "Pending", force=False) != "PENDING":
                 continue  # cancelled or put off meanwhile
             command = [sys.executable, "-m", "flows.serving.flow_process", run["id"], str(os.getpid())]
@@ -87,7 +87,7 @@ class Runs:
             self._say(f"{self._name(run)}: begun")
             return
 
-    def _without_missed(self, due: Iterable[FlowRun]) -> list[FlowRun]:
+    def without_missed(self, due: Iterable[FlowRun]) -> list[FlowRun]:
         """Of the scheduled runs of a flow that are overdue only the last is done: it does the work of the others."""
         kept: list[FlowRun] = []
         for run in due:
@@ -128,7 +128,7 @@ class Runs:
         code = running.process.returncode
         run = self._api.read(running.run["id"])
         state = run["state"]
-        if running.end is not None:
+        if running.end is not None and state["type"] not in ("COMPLETED", "FAILED"):  # else it was done in that moment
             self._api.set_state(run["id"], *running.end)
             self._crash_within(run["id"], running.end[2])
         elif state["type"] in ("RUNNING", "PENDING", "CANCELLING"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ from typing import Final
 from flows.serving.api import Api, ServerError, ServerGoneError
 from flows.serving.plan import Plan, child_environment
 from flows.serving.runs import Runs
-from flows.serving.server_process import ServerProcess, prefect_environment
+from flows.serving.server_process import ServerProcess, ServerStartError, prefect_environment
 from pipeline.processes import only_one
 
 __all__ = ["LOCK", "NOTES", "serve"]
@@ -29,6 +30,8 @@ NOTES: Final = "serve.json"
 """In the folder of a site: held while it is served; where, since when, and by which process."""
 
 SECONDS_BETWEEN_LOOKS: Final = 5.0
+BACKLOG: Final = 128
+"""Requests that wait while the server is started anew."""
 PORT_SECONDS: Final = 15.0
 """So long is waited for the port of a server that is ending."""
 Say = Callable[[str], None]
@@ -42,10 +45,12 @@ def serve(plan: Plan, say: Say) -> None:
         RuntimeError: if the port is taken, or the server does not start.
     """
     out = Path(plan.out)
-    with only_one(out / LOCK, f"the schedule of {plan.out}"), _stopping() as stopped:
-        _wait_for_port(plan)
+    with ExitStack() as stack:
+        stack.enter_context(only_one(out / LOCK, f"the schedule of {plan.out}"))
+        stopped = stack.enter_context(_stopping())
         Path(plan.home).mkdir(parents=True, exist_ok=True)
-        server = ServerProcess(plan)
+        listener = stack.enter_context(closing(_listen(plan)))
+        server = ServerProcess(plan, listener)
         runs = Runs(plan, Api(plan.url), say)
         try:
             server.start()
@@ -64,15 +69,14 @@ def serve(plan: Plan, say: Say) -> None:
 def _step(server: ServerProcess, runs: Runs, say: Say) -> None:
     """Do what is due; a server that has ended is started anew, which the run at work waits for."""
     try:
-        runs.step()
-    except ServerGoneError as error:
-        say(str(error))
         wrong = server.what_is_wrong()
         if wrong:
             say(f"Prefect's server {wrong}; starting it anew")
             server.stop()
             server.start()
-    except ServerError as error:  # one request is refused; the next look may find another state
+        runs.step()
+        server.has_answered()
+    except (ServerGoneError, ServerError, ServerStartError) as error:  # the next look may find another state
         say(str(error))
 
 
@@ -99,26 +103,28 @@ def _register(plan: Plan) -> None:
         raise RuntimeError(f"the deployments could not be registered: {done.stderr.strip()}")
 
 
-def _wait_for_port(plan: Plan) -> None:
+def _listen(plan: Plan) -> socket.socket:
+    """Listen at the address of the server; wait for an earlier one that is ending.
+
+    Raises:
+        RuntimeError: if another program does, or the address is not one of this machine.
+    """
     deadline = time.monotonic() + PORT_SECONDS
-    while not _is_free(plan.host, plan.port):
-        if time.monotonic() > deadline:
-            raise RuntimeError(
-                f"port {plan.port} of {plan.host} is taken by another program; set another one: [server] port in "
-                f"{plan.config}, or --set server.port=4201"
-            )
-        time.sleep(0.5)
-
-
-def _is_free(host: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    while True:
+        listener = socket.socket(socket.AF_INET6 if ":" in plan.host else socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True
+            listener.bind((plan.host, plan.port))
+            listener.listen(BACKLOG)
+            return listener
+        except OSError as error:
+            listener.close()
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"{plan.host}:{plan.port} cannot be listened at ({error.strerror}): set [server] in {plan.config}, "
+                    "or --set server.port=4201"
+                ) from None
+        time.sleep(0.5)
 
 
 def _write_notes(plan: Plan) -> None:

@@ -1,8 +1,9 @@
-"""Prefect's server of a site, in a process of its own that ends with its parent: `python -m ... HOST PORT PARENT`."""
+"""Prefect's server of a site, in a process of its own that ends with its parent: `python -m ... FD PARENT`."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from typing import Final
 from flows.serving.api import Api
 from flows.serving.plan import Plan, child_environment
 
-__all__ = ["ServerProcess", "prefect_environment"]
+__all__ = ["ServerProcess", "ServerStartError", "prefect_environment"]
 
 START_SECONDS: Final = 120.0
 """A busy machine takes half a minute."""
@@ -32,11 +33,20 @@ IDLE: Final = {
 """What an idle server need not do, or not every few seconds."""
 
 
-class ServerProcess:
-    """Prefect's server, started, looked after and stopped."""
+class ServerStartError(RuntimeError):
+    """The server does not start."""
 
-    def __init__(self, plan: Plan):
+
+class ServerProcess:
+    """Prefect's server, started, looked after and stopped.
+
+    The socket that it listens at is ours: while a server that has ended is started anew, requests wait there, and a run
+    at work notices nothing but the delay.
+    """
+
+    def __init__(self, plan: Plan, listener: socket.socket):
         self._plan = plan
+        self._listener = listener
         self._api = Api(plan.url)
         self._process: subprocess.Popen[bytes] | None = None
         self._last_answer = time.monotonic()
@@ -45,31 +55,32 @@ class ServerProcess:
         """Start the server, and wait until it answers.
 
         Raises:
-            RuntimeError: if it ends, or does not answer in time.
+            ServerStartError: if it ends, or does not answer in time.
         """
-        plan = self._plan
-        where = [plan.host, str(plan.port), str(os.getpid())]
-        command = [sys.executable, "-m", "flows.serving.server_process", *where]
+        plan, fd = self._plan, self._listener.fileno()
+        command = [sys.executable, "-m", "flows.serving.server_process", str(fd), str(os.getpid())]
         environment = child_environment(prefect_environment(plan) | _server_settings(plan))
-        self._process = subprocess.Popen(command, env=environment, cwd=plan.out, start_new_session=True)
+        self._process = subprocess.Popen(command, env=environment, cwd=plan.out, start_new_session=True, pass_fds=[fd])
         deadline = time.monotonic() + START_SECONDS
         while not self._api.is_healthy():
             if self._process.poll() is not None:
-                raise RuntimeError(f"Prefect's server ended with exit code {self._process.returncode}; see above")
+                raise ServerStartError(f"Prefect's server ended with exit code {self._process.returncode}; see above")
             if time.monotonic() > deadline:
                 self.stop()
-                raise RuntimeError(f"Prefect's server did not answer at {plan.url} within {START_SECONDS:.0f} s")
+                raise ServerStartError(f"Prefect's server did not answer at {plan.url} within {START_SECONDS:.0f} s")
             time.sleep(SECONDS_BETWEEN_LOOKS)
+        self.has_answered()
+
+    def has_answered(self) -> None:
+        """Remember that the server is well."""
         self._last_answer = time.monotonic()
 
     def what_is_wrong(self) -> str:
         """Say why the server must be started anew; nothing while it is well."""
         if self._process is None or self._process.poll() is not None:
-            return f"ended (exit code {None if self._process is None else self._process.returncode})"
-        if self._api.is_healthy():
-            self._last_answer = time.monotonic()
+            return f"has ended (exit code {None if self._process is None else self._process.returncode})"
         silence = time.monotonic() - self._last_answer
-        return f"said nothing for {silence:.0f} s" if silence > SILENCE_SECONDS else ""
+        return f"has not answered for {silence:.0f} s" if silence > SILENCE_SECONDS else ""
 
     def stop(self) -> None:
         """Stop the server."""
@@ -108,8 +119,8 @@ def _server_settings(plan: Plan) -> dict[str, str]:
     }
 
 
-def main(host: str, port: int, parent: int) -> None:
-    """Serve until the parent ends."""
+def main(fd: int, parent: int) -> None:
+    """Serve at a socket that listens already, until the parent ends."""
     import uvicorn
 
     from pipeline.processes import end_with_parent
@@ -117,8 +128,9 @@ def main(host: str, port: int, parent: int) -> None:
     end_with_parent(parent)
     from prefect.server.api.server import create_app
 
-    uvicorn.run(create_app(final=True), host=host, port=port, log_level="warning", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(create_app(final=True), log_level="warning", timeout_graceful_shutdown=5)
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=fd)])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

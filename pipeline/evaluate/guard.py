@@ -61,6 +61,14 @@ class Difference:
     training: float
     look_at: str
 
+    def words(self) -> str:
+        """Say how it differs."""
+        if self.is_missing:
+            return f"{self.name} is missing for {self.night:.0%} of the objects, for {self.training:.0%} in training"
+        if self.name == UNLIKE:
+            return f"{self.night:.0%} of the objects are {UNLIKE}, {self.training:.0%} in training"
+        return f"{self.name} is {self.night:.3g} in the middle, {self.training:.3g} in training"
+
 
 @dataclass(frozen=True)
 class NightVerdict:
@@ -91,7 +99,7 @@ class NightVerdict:
         if not self.differences:
             return f"{self.status}: {self.note or 'the night looks like the training data'}"
         worst = self.differences[0]
-        return f"{self.status}: {worst.name} differs from the training data; look at {worst.look_at}"
+        return f"{self.status}: {worst.words()}; look at {worst.look_at}"
 
 
 def guard_night(
