@@ -51,6 +51,18 @@ def answers(folder: Path) -> pd.DataFrame:
     return published(folder).drop(columns="CREATED")
 
 
+def test_every_test_that_the_guide_names_is_there():
+    flows_tests = Path(__file__).parent
+    named = set(re.findall(r"`(test_\w+)`", (flows_tests.parents[1] / "flows" / "README.md").read_text()))
+    there = {
+        name
+        for path in flows_tests.glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    assert named - there == set()
+    assert len(named) > 12
+
+
 @pytest.fixture(scope="module")
 def undisturbed(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
