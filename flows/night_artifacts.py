@@ -41,7 +41,7 @@ def publish_artifacts(site: SiteSettings, folder: Path, summary: Mapping[str, An
     }
     links = [f"- {name}: {_link(site, path)}" for name, path in places.items() if path]
     text = "\n".join([verdict_markdown(summary), "", *links])
-    publish("snflow-nightly", f"Night {folder.name}: {summary['sentence']}", counted, text)
+    publish("snflow-nightly", f"Night {folder.name}: {COLOURS[summary['guard']['status']]}", counted, text)
     if page:
         target = _address(site, Path(page)) or Path(page).resolve().as_uri()
         create_link_artifact(target, "Open the report", "snflow-nightly-report", f"Report of night {folder.name}")
@@ -58,7 +58,7 @@ def verdict_markdown(summary: Mapping[str, Any]) -> str:
     if held:
         lines += [f"{held} objects are held in all.", ""]
     if guard["differences"]:
-        lines += ["| property | | night | training | distance | p | look at |", "|---|---|---:|---:|---:|---:|---|"]
+        lines += ["| property | | look at | night | training | distance | p |", "|---|---|---|---:|---:|---:|---:|"]
         lines += [_row(difference) for difference in guard["differences"]]
     return "\n".join(lines)
 
@@ -67,7 +67,7 @@ def _row(found: Mapping[str, Any]) -> str:
     name = f"{found['name']} missing" if found["is_missing"] else found["name"]
     numbers = [found["night"], found["training"], found["distance"], found["p_value"]]
     shown = ["–" if number is None else f"{number:.3g}" for number in numbers]
-    return f"| {' | '.join([_plain(name), COLOURS[found['status']], *shown, _plain(found['look_at'])])} |"
+    return f"| {' | '.join([_plain(name), COLOURS[found['status']], _plain(found['look_at']), *shown])} |"
 
 
 def _link(site: SiteSettings, path: Path) -> str:

@@ -163,7 +163,7 @@ def test_an_amber_verdict_is_shown_with_what_to_look_at() -> None:
     }
     text = verdict_markdown(summary)
     assert text.startswith("**▲ amber.** look")
-    assert "| median error in g | ▲ amber | 2.5 | – | 0.2 | 0.004 | zeropoint \\| seeing |" in text
+    assert "| median error in g | ▲ amber | zeropoint \\| seeing | 2.5 | – | 0.2 | 0.004 |" in text
 
 
 def test_the_site_file_of_the_guide_is_read(tmp_path: Path) -> None:
