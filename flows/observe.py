@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,8 @@ from pipeline.logs import logging_to
 from pipeline.notices import EVENTS, Occasion, ended_badly, occasions, told
 
 __all__ = ["Watch", "observed", "tell_crash"]
+
+logger = logging.getLogger(__name__)
 
 RUN_LOGGERS: Final = ("prefect.flow_runs", "prefect.task_runs")
 N_STEPS: Final = 5
@@ -73,9 +76,7 @@ def observed(site: SiteSettings, folder: Path) -> Iterator[Watch]:
     """Write the log and the numbers of a night while it runs, and tell how it went."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None
-    shared = {"run_id": str(run.id) if run else "", "run_name": run.name if run else "", "night": folder.name}
-    secret = os.environ.get(site.notify.webhook_env, "") if site.notify.webhook_env else ""
-    with logging_to(site.out / LOG, shared, site.log, RUN_LOGGERS, [secret]):
+    with _logging(site, run, folder.name):
         last, watch = _begin(site.out / METRICS), Watch(folder.name)
         try:
             _tag(site, run)
@@ -93,8 +94,18 @@ def tell_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> No
     if last is None or last.ended is not None:
         return
     now = time.time()
+    message = f"A night crashed: {state.message}; the next run goes on where it stopped"
+    with _logging(site, flow_run, ""):
+        logger.error(message)
     write_last_night(site.out / METRICS, replace(last, ended=now, last_failure=now))
-    _emit(site, flow_run, "failed", f"A night crashed: {state.message}; the next run goes on where it stopped", {})
+    _emit(site, flow_run, "failed", message, {})
+
+
+def _logging(site: SiteSettings, run: FlowRun | None, night: str) -> AbstractContextManager[None]:
+    """Write what is logged into the log of a site, but for the address that it keeps to itself."""
+    shared = {"run_id": str(run.id) if run else "", "run_name": run.name if run else "", "night": night}
+    secret = os.environ.get(site.notify.webhook_env, "") if site.notify.webhook_env else ""
+    return logging_to(site.out / LOG, shared, site.log, RUN_LOGGERS, [secret])
 
 
 def _tag(site: SiteSettings, run: FlowRun | None) -> None:

@@ -140,6 +140,7 @@ def test_a_run_that_is_gone_is_noted_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert night is not None
     assert (night.success, night.last_success, night.last_failure) == (False, 50.0, night.ended)
     assert sent == ["snflow.night.failed"]
+    assert [(record["level"], record["run_name"]) for record in records(path)] == [("error", "run")]
 
 
 def test_an_amber_verdict_is_shown_with_what_to_look_at() -> None:
