@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +26,8 @@ def serve(
     """Do the nights of a site on schedule, with Prefect's server and its pages, on this machine.
 
     It goes on until it is stopped. What ends meanwhile is started anew; a night that was interrupted is gone on with,
-    and nights missed while it was down are done as one. `snflow status` tells how it goes.
+    and nights missed while it was down are done as one. `snflow status` tells how it goes. Changes of the site file
+    hold from the next night on, those of [schedule], [server] and [retention] when it is started again.
 
     Example: `snflow serve --config site.toml`
     """
@@ -33,7 +35,7 @@ def serve(
     from flows.serving.serve import serve as serve_site
 
     try:
-        serve_site(make_plan(config, settings), say)
+        serve_site(make_plan(config, settings), lambda text: say(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}"))
     except PlanError as error:
         say(f"snflow: {error}")
         raise typer.Exit(WRONG_USAGE) from None
@@ -55,8 +57,6 @@ def status(
     Example: `snflow status --config site.toml`, or in a monitor `snflow status --config site.toml --json`
     """
     with explained():
-        from datetime import UTC, datetime
-
         from flows.site import load_site
         from flows.status import site_status
 

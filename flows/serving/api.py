@@ -25,7 +25,7 @@ SHORT_TIMEOUT: Final = 2.0
 OK: Final = 200
 BUSY: Final = 503
 SECONDS_BETWEEN_TRIES: Final = (0.2, 0.4, 0.8, 1.6, 3.2)
-UNFINISHED: Final = ("RUNNING", "PENDING", "CANCELLING", "PAUSED")
+UNFINISHED: Final = ("RUNNING", "PENDING", "CANCELLING")
 
 
 class ServerGoneError(RuntimeError):

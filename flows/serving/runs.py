@@ -74,7 +74,6 @@ class Runs:
         if self._running is None:
             return
         self._end(self._running, ("CRASHED", "Crashed", "snflow serve was stopped during this run"))
-        self._settle(self._running)
 
     def _start_next(self) -> None:
         for run in self.without_missed(self._api.due(self._flows)):
@@ -91,15 +90,12 @@ class Runs:
         """Of the scheduled runs of a flow that are overdue only the last is done: it does the work of the others."""
         kept: list[FlowRun] = []
         for run in due:
-            before = [
-                other for other in kept if run["auto_scheduled"] and other["deployment_id"] == run["deployment_id"]
-            ]
-            for other in before:
-                if other["auto_scheduled"]:
-                    message = f"not begun in time; the run of {run['expected_start_time']} does its work"
-                    self._api.set_state(other["id"], "CANCELLED", "Missed", message)
-                    self._say(f"{self._name(other)} of {other['expected_start_time']}: {message}")
-                    kept.remove(other)
+            same = [other for other in kept if other["deployment_id"] == run["deployment_id"]]
+            for missed in [other for other in same if other["auto_scheduled"] and run["auto_scheduled"]]:
+                message = f"not begun in time; the run of {run['expected_start_time']} does its work"
+                self._api.set_state(missed["id"], "CANCELLED", "Missed", message)
+                self._say(f"{self._name(missed)} of {missed['expected_start_time']}: {message}")
+                kept.remove(missed)
             kept.append(run)
         return kept
 
@@ -113,14 +109,14 @@ class Runs:
             self._end(running, ("CANCELLED", "Cancelled", "ended by request"))
 
     def _end(self, running: Running, end: tuple[str, str, str]) -> None:
-        """End the process of a run and all that it has started."""
+        """End the process of a run and all that it has started, and say how it ended."""
         running.end = end
         self._say(f"{self._name(running.run)}: ending it, {end[2]}")
         running.process.terminate()
         deadline = time.monotonic() + STOP_SECONDS
         while not _has_ended(running.process) and time.monotonic() < deadline:
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        _kill_group(running.process)
+        self._settle(running)
 
     def _settle(self, running: Running) -> None:
         """Say how a run ended whose process is gone."""

@@ -68,7 +68,11 @@ def cpu_seconds(words: list[str], environment: Mapping[str, str]) -> float:
 
 def run_once(way: str, survey: Path, folder: Path, url: str) -> float:
     """Do the job once, in a new folder, and return its CPU time [s]."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PREFECT_HOME": str(folder / "home")}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "PREFECT_HOME": str(folder.parent / "home"),
+    }
     environment.pop("PREFECT_API_URL", None)
     if way == "plain functions":
         return cpu_seconds(
@@ -89,6 +93,7 @@ def main() -> None:
     found: dict[str, list[float]] = {"plain functions": [], "with a server": [], "without a server": []}
     with tempfile.TemporaryDirectory(prefix="snflow-") as name:
         scratch, port = Path(name), free_port()
+        (scratch / "home").mkdir()
         simulate_survey(scratch / "survey", SimulationSettings(n_objects=N_OBJECTS))
         with Served(make_site(scratch / "site", port), port) as served:
             for number in range(repeats):

@@ -118,6 +118,31 @@ def test_serve_that_is_asked_to_stop_ends_the_run_and_the_night_is_gone_on_with(
 
 
 @pytest.mark.slow
+def test_a_run_that_is_cancelled_in_the_pages_ends_and_is_not_begun_again(site: Served) -> None:
+    site.run_now()
+    begun(site)
+    (run,) = wait_for(lambda: in_state(site, "RUNNING"))
+    site.api.set_state(run["id"], "CANCELLING", "Cancelling", force=False)
+    wait_for(lambda: in_state(site, "CANCELLED"))
+    assert site.child("flow_process") is None
+    assert [run["state_type"] for run in site.nights()] == ["CANCELLED"]
+    site.run_now()
+    wait_for(lambda: in_state(site, "COMPLETED"))
+    check_whole(site.folder, 1)
+
+
+@pytest.mark.slow
+def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    port = free_port()
+    config = make_site(tmp_path, port, NEVER_SOON, N_OBJECTS)
+    config.write_text(config.read_text().replace("[schedule]", "[schedule]\ntimeout_hours = 0.0001"))
+    with Served(config, port) as served:
+        served.run_now()
+        (run,) = wait_for(lambda: in_state(served, "FAILED"))
+        assert run["state_name"] == "TimedOut"
+
+
+@pytest.mark.slow
 def test_nights_missed_while_serve_was_down_are_done_as_one(tmp_path: Path) -> None:
     port = free_port()
     config = make_site(tmp_path, port, EVERY_MINUTE, N_OBJECTS)
