@@ -8,15 +8,17 @@ from pathlib import Path
 from pipeline.ingest.simulate import SimulationSettings, simulate_survey
 from tests.small_model import small_classifier
 
-__all__ = ["NOTIFY", "add_bad_files", "make_drift", "make_site"]
+__all__ = ["NOTIFY", "UNJUDGED", "add_bad_files", "make_drift", "make_site", "write_site"]
 
 SITE = """
 sources = ["inbox"]
 store = "catalogue"
 model = "model"
 out = "."
-publish = ["predictions.parquet"]
+publish = ["predictions.parquet", "predictions.csv"]
 """
+UNJUDGED = "[guard]\nmin_objects = 1000\n"
+"""Section of a site whose nights are not judged: the small classifier has learnt from other light curves."""
 NOTIFY = """
 [guard]
 min_objects = 20
@@ -30,6 +32,11 @@ def make_site(folder: Path, n_objects: int = 30, sections: str = "[guard]\nmin_o
     """Make an inbox of simulated light curves, a small classifier, and a site file; return the file."""
     simulate_survey(folder / "inbox", SimulationSettings(n_objects=n_objects, seed=1))
     small_classifier().checkpoint.save(folder / "model")
+    return write_site(folder, sections)
+
+
+def write_site(folder: Path, sections: str) -> Path:
+    """Write a site file, and return it."""
     path = folder / "site.toml"
     path.write_text(SITE + sections)
     return path

@@ -23,7 +23,7 @@ from pipeline.classify.outputs import read_predictions
 from pipeline.ingest.simulate import SimulationSettings, simulate_survey
 from pipeline.store import Store, StoreError
 from pipeline.train.errors import CheckpointError
-from tests.flows.sites import make_site
+from tests.sites import UNJUDGED, make_site
 
 STEPS = ("ingest", "judge_task", "classify", "publish_task", "report", "finish")
 DIES = """
@@ -66,12 +66,13 @@ def test_every_test_that_the_guide_names_is_there():
 @pytest.fixture(scope="module")
 def undisturbed(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    nightly(make_site(folder))
+    nightly(make_site(folder, 20, UNJUDGED))
     return folder
 
 
+@pytest.mark.slow
 def test_a_poisoned_file_every_night_stops_no_night_and_is_told_every_time(prefect_server: None, tmp_path: Path):
-    site = make_site(tmp_path)
+    site = make_site(tmp_path, 20, UNJUDGED)
     for number in range(2):
         (tmp_path / "inbox" / f"POISON{number}.DAT").write_bytes(b"SURVEY: X\nSNID: \x00\xff\n" * 9)
         late = tmp_path / "inbox" / f"late{number}"
@@ -86,7 +87,7 @@ def test_a_poisoned_file_every_night_stops_no_night_and_is_told_every_time(prefe
 
 
 def test_a_damaged_classifier_fails_the_night_and_the_next_one_makes_good(undisturbed: Path, tmp_path: Path):
-    site = make_site(tmp_path)
+    site = make_site(tmp_path, 20, UNJUDGED)
     weights = next((tmp_path / "model").rglob("*.safetensors"))
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-100])
@@ -108,7 +109,7 @@ def test_a_full_disk_fails_the_night_and_the_next_one_makes_good(undisturbed: Pa
     if os.geteuid() != 0 or subprocess.run(mounted, capture_output=True, check=False).returncode:
         pytest.skip("a small file system can be mounted by root alone")
     try:
-        site = make_site(disk)
+        site = make_site(disk, 20, UNJUDGED)
         fill(disk / "filling")
         with pytest.raises((OSError, ValueError), match="No space left"):
             nightly(site)
@@ -126,7 +127,7 @@ def fill(path: Path) -> None:
 
 
 def test_a_store_of_another_version_is_refused_with_what_to_do_and_left_as_it_is(prefect_server: None, tmp_path: Path):
-    site = make_site(tmp_path)
+    site = make_site(tmp_path, 20, UNJUDGED)
     nightly(site)
     label = tmp_path / "catalogue" / "store.json"
     before = label.read_text()
@@ -139,7 +140,7 @@ def test_a_store_of_another_version_is_refused_with_what_to_do_and_left_as_it_is
 
 
 def test_what_a_crashed_run_left_in_a_store_is_not_read_and_harms_nothing(undisturbed: Path, tmp_path: Path):
-    site = make_site(tmp_path)
+    site = make_site(tmp_path, 20, UNJUDGED)
     store = Store.create(tmp_path / "catalogue")
     (store.path / "light_curves" / "part-00000-left-behind.parquet").write_bytes(b"PAR1 half a file")
     (store.path / "light_curves" / "_delta_log" / ".tmp-left-behind.json").write_text('{"commit')
@@ -152,7 +153,7 @@ def test_of_two_nights_at_once_on_one_site_the_second_does_nothing_and_says_so(p
     from flows.site import load_site
     from pipeline.processes import only_one
 
-    site = make_site(tmp_path)
+    site = make_site(tmp_path, 20, UNJUDGED)
     with only_one(load_site(site).out / ".nightly.lock", "the nights"):
         state = nightly(site, return_state=True)
     assert (state.name, state.is_completed()) == ("Skipped", True)
@@ -163,7 +164,7 @@ def test_of_two_nights_at_once_on_one_site_the_second_does_nothing_and_says_so(p
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_before_any_step_the_next_run_goes_on_with_the_same_night(undisturbed: Path, tmp_path: Path, step: str):
-    site = make_site(tmp_path)
+    site = make_site(tmp_path, 20, UNJUDGED)
     environment = os.environ | {
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "PREFECT_API_URL": PREFECT_API_URL.value(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from flows.cli import app
 from flows.site import load_site
 from pipeline.classify.outputs import read_predictions
 from pipeline.settings import SettingsError
-from tests.flows.sites import make_site, site_file
+from tests.sites import UNJUDGED, add_bad_files, make_drift, make_site, write_site
 
 
 def nightly(folder: Path, *words: object, code: int = 0) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def published(folder: Path) -> dict[str, str]:
 
 @pytest.mark.usefixtures("prefect_server")
 def test_nights_publish_what_changed_hold_what_is_red_and_release_it(tmp_path: Path) -> None:
-    make_site(tmp_path, n_objects=40)
+    make_site(tmp_path, 40, UNJUDGED)
 
     first = nightly(tmp_path)
     assert (first["n_changed"], first["guard"]["status"], first["publish"]["n_held"]) == (40, "unknown", 0)
@@ -42,10 +41,8 @@ def test_nights_publish_what_changed_hold_what_is_red_and_release_it(tmp_path: P
     assert (again["n_changed"], again["publish"]["n_published"]) == (0, 40)
     assert again["report"] is None
 
-    files = sorted((tmp_path / "inbox").rglob("*.DAT"))
-    for path in files[:30]:
-        path.write_text(re.sub(r"(?m)^MWEBV:.*$", "MWEBV: 0.321", path.read_text()))
-    site_file(tmp_path, "min_objects = 20")
+    make_drift(tmp_path)
+    write_site(tmp_path, "[guard]\nmin_objects = 20\n")
     red = nightly(tmp_path, code=3)
     assert red["guard"]["status"] == "red"
     assert red["publish"]["n_held"] == red["n_changed"] > 0
@@ -59,9 +56,8 @@ def test_nights_publish_what_changed_hold_what_is_red_and_release_it(tmp_path: P
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_night_of_many_bad_files_fails_after_publishing_the_good_ones(tmp_path: Path) -> None:
-    make_site(tmp_path)
-    for number in range(5):
-        (tmp_path / "inbox" / f"bad{number}.DAT").write_text("SNID: 7\n")
+    make_site(tmp_path, 20, UNJUDGED)
+    add_bad_files(tmp_path, 5)
     nightly(tmp_path, code=1)
     assert len(published(tmp_path)) == 20
     (record,) = (tmp_path / "nights").glob("*/nightly.json")
@@ -69,7 +65,7 @@ def test_a_night_of_many_bad_files_fails_after_publishing_the_good_ones(tmp_path
 
 
 def test_a_site_file_is_read_beside_itself_and_its_mistakes_are_told(tmp_path: Path) -> None:
-    site = load_site(site_file(tmp_path), ["guard.red_p=1e-6"])
+    site = load_site(write_site(tmp_path, UNJUDGED), ["guard.red_p=1e-6"])
     assert (site.store, site.guard.red_p) == (tmp_path / "catalogue", 1e-6)
     assert site.sources == (tmp_path / "inbox",)
     for wrong, words in (
@@ -78,4 +74,4 @@ def test_a_site_file_is_read_beside_itself_and_its_mistakes_are_told(tmp_path: P
         ("sources=[]", "sources"),
     ):
         with pytest.raises(SettingsError, match=words):
-            load_site(site_file(tmp_path), [wrong])
+            load_site(write_site(tmp_path, UNJUDGED), [wrong])
