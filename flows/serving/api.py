@@ -63,11 +63,18 @@ class Api:
         found = self._ask("POST", "/deployments/filter", {})
         return {one["entrypoint"].rpartition(".")[2]: one["id"] for one in found if not one["work_pool_name"]}
 
+    def take_over(self, deployments: Iterable[str]) -> None:
+        """Say that somebody does the runs of deployments, by id, as runners of Prefect's own do at every look."""
+        self._ask("POST", "/deployments/get_scheduled_flow_runs", {"deployment_ids": list(deployments), "limit": 1})
+
     def due(self, deployments: Iterable[str]) -> list[FlowRun]:
         """Return the runs of deployments, by id, that should have begun, the earliest first."""
-        asked = {"deployment_ids": list(deployments), "scheduled_before": datetime.now(UTC).isoformat()}
-        found: list[FlowRun] = self._ask("POST", "/deployments/get_scheduled_flow_runs", asked)
-        return found
+        chosen = {
+            "deployment_id": {"any_": list(deployments)},
+            "state": {"type": {"any_": ["SCHEDULED"]}},
+            "next_scheduled_start_time": {"before_": datetime.now(UTC).isoformat()},
+        }
+        return self.runs(chosen, "NEXT_SCHEDULED_START_TIME_ASC")
 
     def unfinished(self, deployments: Iterable[str]) -> list[FlowRun]:
         """Return the runs of deployments that have begun and not ended."""
@@ -104,9 +111,9 @@ class Api:
             state = {"type": "CRASHED", "name": "Crashed", "message": message}
             self._ask("POST", f"/task_runs/{task['id']}/set_state", {"state": state, "force": True})
 
-    def runs(self, chosen: dict[str, Any]) -> list[FlowRun]:
+    def runs(self, chosen: dict[str, Any], order: str = "EXPECTED_START_TIME_ASC") -> list[FlowRun]:
         """Return the flow runs that a filter of Prefect's API chooses."""
-        found: list[FlowRun] = self._ask("POST", "/flow_runs/filter", {"flow_runs": chosen})
+        found: list[FlowRun] = self._ask("POST", "/flow_runs/filter", {"flow_runs": chosen, "sort": order})
         return found
 
     def _ask(self, method: str, path: str, content: dict[str, Any] | None) -> Any:

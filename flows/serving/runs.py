@@ -59,6 +59,7 @@ class Runs:
     def recover(self) -> None:
         """Say of the runs that ended with an earlier `snflow serve` that they crashed."""
         self._flows = {deployment: name for name, deployment in self._api.deployments().items()}
+        self._api.take_over(self._flows)
         for run in self._api.unfinished(self._flows):
             self._crash(run, "snflow serve ended during this run")
 
