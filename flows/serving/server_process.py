@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Final
+from pathlib import Path
+from typing import IO, Final
 
 from flows.serving.api import Api
 from flows.serving.plan import Plan, child_environment
@@ -20,6 +21,8 @@ SECONDS_BETWEEN_LOOKS: Final = 0.2
 SILENCE_SECONDS: Final = 120.0
 """A server that says nothing for so long is started anew."""
 STOP_SECONDS: Final = 10.0
+LOG_BYTES: Final = 10_000_000
+"""A log longer than this is not gone on with."""
 
 IDLE: Final = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -49,6 +52,7 @@ class ServerProcess:
         self._plan = plan
         self._listener = listener
         self._api = Api(plan.url)
+        self._log = Path(plan.home) / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._last_answer = time.monotonic()
 
@@ -61,14 +65,21 @@ class ServerProcess:
         plan, fd = self._plan, self._listener.fileno()
         command = [sys.executable, "-m", "flows.serving.server_process", str(fd), str(os.getpid())]
         environment = child_environment(prefect_environment(plan) | _server_settings(plan))
-        self._process = subprocess.Popen(command, env=environment, cwd=plan.out, start_new_session=True, pass_fds=[fd])
+        with _open_log(self._log) as log:
+            self._process = subprocess.Popen(
+                command, env=environment, cwd=plan.out, start_new_session=True, pass_fds=[fd], stdout=log, stderr=log
+            )
         deadline = time.monotonic() + START_SECONDS
         while not self._api.is_healthy():
             if self._process.poll() is not None:
-                raise ServerStartError(f"Prefect's server ended with exit code {self._process.returncode}; see above")
+                raise ServerStartError(
+                    f"Prefect's server ended with exit code {self._process.returncode}; see {self._log}"
+                )
             if time.monotonic() > deadline:
                 self.stop()
-                raise ServerStartError(f"Prefect's server did not answer at {plan.url} within {START_SECONDS:.0f} s")
+                raise ServerStartError(
+                    f"Prefect's server did not answer at {plan.url} within {START_SECONDS:.0f} s; see {self._log}"
+                )
             time.sleep(SECONDS_BETWEEN_LOOKS)
         self.has_answered()
 
@@ -93,6 +104,13 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _open_log(path: Path) -> IO[bytes]:
+    """Open what the server says, to go on with; a long one is begun anew, and the one before is kept."""
+    if path.exists() and path.stat().st_size > LOG_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    return path.open("ab")
 
 
 def prefect_environment(plan: Plan) -> dict[str, str]:

@@ -67,7 +67,7 @@ class Difference:
             return f"{self.name} is missing for {self.night:.0%} of the objects, for {self.training:.0%} in training"
         if self.name == UNLIKE:
             return f"{self.night:.0%} of the objects are {UNLIKE}, {self.training:.0%} in training"
-        return f"{self.name} is {self.night:.3g} in the middle, {self.training:.3g} in training"
+        return f"the median of {self.name} is {self.night:.3g}, in training {self.training:.3g}"
 
 
 @dataclass(frozen=True)
