@@ -87,6 +87,9 @@ def export_onnx(folder: Path, file: Path) -> dict[str, Any]:
         kind = checkpoint.experiment.resampler.kind
         raise ExportError(f"{checkpoint.name} fills missing bands by {kind}; only nightly resampling can be exported")
     network = PhotometryNetwork(checkpoint).eval()
+    for member in checkpoint.networks():
+        if member.no_graph:
+            raise ExportError(f"{checkpoint.name} cannot be exported: {member.no_graph}")
     resampled = prepare_photometry(made_up_light_curves(checkpoint.experiment.bands), checkpoint.experiment)
     with tempfile.TemporaryDirectory(prefix="snflow-onnx-") as scratch:
         graph = Path(scratch) / "graph.onnx"

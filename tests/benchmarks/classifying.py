@@ -106,7 +106,7 @@ def from_files(source: Path, model: Path, n: int, scratch: Path) -> Row:
 
 def network_rows(name: str, config: RecurrentConfig, peak: float) -> list[Row]:
     """Light curves/s of an untrained network alone, in batches of equal length: eager, bfloat16 and ONNX Runtime."""
-    network = build_model(config, N_FEATURES, N_CONTEXT, 2).eval()
+    network = build_model(config, INPUTS, 2).eval()
     batch = LightCurveBatch(
         torch.rand(BATCH, STEPS, N_FEATURES), torch.ones(BATCH, STEPS, dtype=torch.bool), torch.rand(BATCH, N_CONTEXT)
     )
