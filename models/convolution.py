@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,21 +31,17 @@ class ConvolutionConfig(FrozenConfig):
     """Share of units dropped in each block and before the head's last layer, in training."""
 
 
-class CausalConvolution(nn.Module):
-    """A convolution over each step and earlier ones, as one matrix product over all steps; before the first is 0."""
+class CausalConvolution(nn.Conv1d):
+    """A convolution over each step and earlier ones; before the first step is 0."""
 
     def __init__(self, channels: int, kernel_size: int, dilation: int) -> None:
-        super().__init__()
-        self.shifts = [dilation * place for place in reversed(range(kernel_size))]
-        self.weights = nn.Linear(channels * kernel_size, channels)
+        super().__init__(channels, channels, kernel_size, dilation=dilation)
+        self.reach = dilation * (kernel_size - 1)
 
     def forward(self, steps: Tensor) -> Tensor:
         """Map (batch, time, channel) to the same shape."""
-        n_steps = steps.shape[1]
-        earlier = F.pad(steps, (0, 0, self.shifts[0], 0))
-        joined = [earlier[:, self.shifts[0] - shift :][:, :n_steps] for shift in self.shifts]
-        convolved: Tensor = self.weights(torch.cat(joined, dim=-1))
-        return convolved
+        earlier = F.pad(steps.transpose(1, 2), (self.reach, 0))
+        return super().forward(earlier).transpose(1, 2)
 
 
 class Block(nn.Module):

@@ -50,12 +50,12 @@ class TimeGate(nn.Module):
         self.leak = config.leak
 
     def forward(self, days: Tensor) -> Tensor:
-        """Map times (batch, time) [d] to openness (batch, time, unit), 0 to 1."""
+        """Map times [d] of any shape to openness (…, unit), 0 to 1."""
         turns = days[..., None] * (-self.log_period).exp() - self.shift
         phase = turns - turns.floor()
         share = self.open_logit.sigmoid()
-        rise = 2 * phase / share
-        return torch.where(rise < 1, rise, torch.where(rise < 2, 2 - rise, self.leak * phase))
+        rise = phase * (2 / share)
+        return torch.maximum(torch.minimum(rise, 2 - rise), self.leak * phase)
 
 
 class PhasedLayer(nn.Module):
@@ -69,20 +69,22 @@ class PhasedLayer(nn.Module):
 
     def forward(self, steps: Tensor, days: Tensor, mask: Tensor | None) -> Tensor:
         """Map (batch, time, input) to outputs of each step, (batch, time, hidden); padding repeats the last one."""
-        openness = self.gate(days)
+        openness = self.gate(days.t())
         if mask is not None:
-            openness = openness * mask[..., None]
+            openness = openness * mask.t()[..., None]
         seen = self.inputs(steps.transpose(0, 1))
-        hidden = cell = steps.new_zeros(len(steps), openness.shape[2])
+        size = openness.shape[2]
+        hidden = cell = steps.new_zeros(steps.shape[0], size)
         recurrent = self.hidden.weight.t()
         outputs = []
-        for now, is_open in zip(seen.unbind(0), openness.unbind(1), strict=True):
-            enter, keep, candidate, leave = torch.addmm(now, hidden, recurrent).chunk(4, dim=1)
-            proposed = keep.sigmoid() * cell + enter.sigmoid() * candidate.tanh()
-            hidden = torch.lerp(hidden, leave.sigmoid() * proposed.tanh(), is_open)
+        for now, is_open in zip(seen.unbind(), openness.unbind(), strict=True):
+            gates = torch.addmm(now, hidden, recurrent)
+            enter, keep, leave = gates[:, : 3 * size].sigmoid().chunk(3, dim=1)
+            proposed = keep * cell + enter * gates[:, 3 * size :].tanh()
+            hidden = torch.lerp(hidden, leave * proposed.tanh(), is_open)
             cell = torch.lerp(cell, proposed, is_open)
             outputs.append(hidden)
-        return torch.stack(outputs, dim=1)
+        return torch.stack(outputs).transpose(0, 1)
 
 
 class PhasedClassifier(LightCurveClassifier):
@@ -100,9 +102,7 @@ class PhasedClassifier(LightCurveClassifier):
             self.embedding = nn.Linear(size, config.embedding_size)
             size = config.embedding_size
         sizes = (size, *config.hidden_sizes)
-        self.layers = nn.ModuleList(
-            PhasedLayer(config, before, after) for before, after in itertools.pairwise(sizes)
-        )
+        self.layers = nn.ModuleList(PhasedLayer(config, before, after) for before, after in itertools.pairwise(sizes))
         self.dropout = nn.Dropout(config.dropout)
         self.pooling = Pooling(config.pooling, sizes[-1], config.attention_heads)
         self.head = make_head(self.pooling.output_size, config.head_size, n_classes, config.dropout)

@@ -40,7 +40,7 @@ class WindowClassifier(LightCurveClassifier):
         """Return logits of shape (batch, n_classes)."""
         exists = batch.mask[..., None].to(batch.sequence.dtype)
         steps = torch.cat([batch.sequence * exists, exists], dim=-1)[:, : self.steps]
-        missing = steps.new_zeros(len(steps), self.steps, steps.shape[2])
+        missing = steps.new_zeros(steps.shape[0], self.steps, steps.shape[2])
         window = torch.cat([steps, missing], dim=1)[:, : self.steps]
         logits: Tensor = self.layers(torch.cat([window.flatten(1), batch.context], dim=-1))
         return logits

@@ -77,15 +77,16 @@ def export_onnx(folder: Path, file: Path) -> dict[str, Any]:
         Inputs, classes, bands, size, and the largest difference found.
 
     Raises:
-        ExportError: if onnx or onnxruntime is missing, or the graph differs by more than 1e-5.
+        ExportError: if onnx or onnxruntime is missing, the graph differs by more than 1e-5, or resampling or network
+            allow of none.
     """
     for package in ("onnx", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
             raise ExportError(f"{package} is not installed; it comes with: pip install 'snflow[onnx]'")
     checkpoint = Checkpoint.load(folder)
-    if checkpoint.experiment.resampler.kind != "nightly":
-        kind = checkpoint.experiment.resampler.kind
-        raise ExportError(f"{checkpoint.name} fills missing bands by {kind}; only nightly resampling can be exported")
+    if (kind := checkpoint.experiment.resampler.kind) != "nightly":
+        does = "interpolates to a grid" if kind == "grid" else f"fills missing bands by {kind}"
+        raise ExportError(f"{checkpoint.name} {does}; only nightly resampling can be exported")
     network = PhotometryNetwork(checkpoint).eval()
     for member in checkpoint.networks():
         if member.no_graph:

@@ -196,11 +196,12 @@ def test_a_phased_layer_whose_gates_stand_open_is_an_lstm(monkeypatch: pytest.Mo
     layer = cast("PhasedLayer", cast("PhasedClassifier", network).layers[0])
     monkeypatch.setattr(TimeGate, "forward", lambda gate, days: torch.ones(*days.shape, 5))
     theirs = torch.nn.LSTM(6, 5, batch_first=True)
+    order = [*range(10), *range(15, 20), *range(10, 15)]  # enter, keep, candidate, leave
     theirs.load_state_dict(
         {
-            "weight_ih_l0": layer.inputs.weight,
-            "bias_ih_l0": layer.inputs.bias,
-            "weight_hh_l0": layer.hidden.weight,
+            "weight_ih_l0": layer.inputs.weight[order],
+            "bias_ih_l0": layer.inputs.bias[order],
+            "weight_hh_l0": layer.hidden.weight[order],
             "bias_hh_l0": torch.zeros(20),
         }
     )
@@ -208,14 +209,12 @@ def test_a_phased_layer_whose_gates_stand_open_is_an_lstm(monkeypatch: pytest.Mo
     torch.testing.assert_close(layer(batch.sequence, batch.sequence[..., 4], None), theirs(batch.sequence)[0])
 
 
-def test_a_convolution_equals_torchs_own_and_sees_nothing_later() -> None:
-    ours = CausalConvolution(channels=4, kernel_size=3, dilation=2)
-    theirs = torch.nn.Conv1d(4, 4, kernel_size=3, dilation=2)
-    theirs.weight.data = ours.weights.weight.unflatten(1, (3, 4)).transpose(1, 2)
-    theirs.bias = ours.weights.bias
-    steps = torch.randn(2, 9, 4)
-    padded = torch.nn.functional.pad(steps.transpose(1, 2), (4, 0))
-    torch.testing.assert_close(ours(steps), theirs(padded).transpose(1, 2))
+def test_a_convolution_joins_a_step_with_earlier_ones_at_the_dilations_distance() -> None:
+    convolution = CausalConvolution(channels=1, kernel_size=3, dilation=2)
+    convolution.weight.data = torch.tensor([[[100.0, 10.0, 1.0]]])
+    torch.nn.init.constant_(convolution.bias, 0.5)
+    steps = torch.tensor([1.0, 2, 3, 4, 5, 6])[None, :, None]
+    assert convolution(steps)[0, :, 0].tolist() == [1.5, 2.5, 13.5, 24.5, 135.5, 246.5]
 
 
 def test_what_a_convolutional_network_says_at_a_step_does_not_know_the_future() -> None:
