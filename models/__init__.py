@@ -49,9 +49,7 @@ PRESETS: Final[dict[str, ModelConfig]] = {
         hidden_sizes=(4,), bidirectional=False, pooling="consensus", embedding_size=0, head_size=0, dropout=0.5
     ),
     # Moss 2018, arXiv:1810.06441: two layers of Phased LSTM, the last output.
-    "moss18": PhasedConfig(
-        hidden_sizes=(128, 128), open_ratio=0.05, pooling="last", embedding_size=0, head_size=0, dropout=0.0
-    ),
+    "moss18": PhasedConfig(hidden_sizes=(128, 128), pooling="last", embedding_size=0, head_size=0, dropout=0.0),
     # Möller & de Boissière 2020, arXiv:1901.06384: the baseline of SuperNNova.
     "moller20": RecurrentConfig(
         hidden_sizes=(32, 32), bidirectional=True, pooling="mean", embedding_size=0, head_size=0, dropout=0.05

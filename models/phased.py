@@ -23,7 +23,8 @@ class PhasedConfig(FrozenConfig):
     periods: tuple[float, float] = (5.0, 500.0)
     """Shortest and longest period of the gates before training, drawn log-uniformly [d]."""
     open_ratio: float = Field(default=0.3, gt=0, lt=1)
-    """Share of its period for which a gate is open before training; Neil et al.: 0.05, for thousands of steps."""
+    """Share of its period for which a gate is open before training; 0.05, as Neil et al. have it for thousands of
+    steps, learns slowly from some tens of nights."""
     leak: float = Field(default=0.001, ge=0)
     """How far a closed gate lets through, of its phase; the same in training and afterwards."""
     pooling: PoolingKind = "last"

@@ -254,10 +254,14 @@ def neighbour_fill(batch: PhotometryBatch, fraction: Tensor) -> PhotometryBatch:
 def neighbours(observed: Tensor) -> tuple[Tensor, Tensor]:
     """For each (step, band) the last step observed at or before it (−1: none) and the next (n_steps: none)."""
     n_steps = observed.shape[1]
-    steps = torch.arange(n_steps)[None, :, None]
-    before = torch.where(observed, steps, -1).cummax(dim=1).values
-    after = torch.where(observed, steps, n_steps).flip(1).cummin(dim=1).values.flip(1)
-    return before, after
+    steps = torch.arange(n_steps)
+    last = torch.where(observed, steps[:, None], -1)
+    following = torch.where(observed, steps[:, None], n_steps)
+    if not torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+        return last.cummax(dim=1).values, following.flip(1).cummin(dim=1).values.flip(1)
+    is_earlier = (steps <= steps[:, None])[..., None]  # a graph of ONNX knows no running maximum: all pairs of steps
+    before = torch.where(is_earlier, last[:, None], -1).amax(dim=2)
+    return before, torch.where(is_earlier.transpose(0, 1), following[:, None], n_steps).amin(dim=2)
 
 
 def on_grid(batch: PhotometryBatch, config: Grid) -> PhotometryBatch:
@@ -266,7 +270,7 @@ def on_grid(batch: PhotometryBatch, config: Grid) -> PhotometryBatch:
     places = torch.arange(config.n_steps) - config.steps_before
     points = brightest_point(batch)[1][:, None] + config.step_days * places
     days = torch.where(batch.mask, batch.days, torch.inf)
-    n_passed = torch.searchsorted(days, points, right=True)[..., None].expand(-1, -1, batch.flux.shape[2])
+    n_passed = (days[:, None] <= points[..., None]).sum(dim=2)[..., None].expand(-1, -1, batch.flux.shape[2])
     before, after = neighbours(batch.observed)
     low = torch.cat([torch.full_like(before[:, :1], -1), before], dim=1).gather(1, n_passed)
     high = torch.cat([after, torch.full_like(after[:, :1], n_steps)], dim=1).gather(1, n_passed)
@@ -282,7 +286,7 @@ def on_grid(batch: PhotometryBatch, config: Grid) -> PhotometryBatch:
         return torch.where(has_value, first + fraction * (last - first), 0)
 
     return PhotometryBatch(
-        days=(config.step_days * torch.arange(config.n_steps)).expand(len(batch), -1),
+        days=(config.step_days * torch.arange(config.n_steps)).expand_as(points),
         flux=interpolate(batch.flux),
         flux_err=interpolate(batch.flux_err),
         observed=is_near,

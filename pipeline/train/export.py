@@ -39,6 +39,7 @@ __all__ = ["INPUTS", "OUTPUT", "ExportError", "PhotometryNetwork", "export_onnx"
 INPUTS: Final = ("days", "flux", "flux_err", "observed", "mask", "header")
 OUTPUT: Final = "probabilities"
 OPSET: Final = 17
+EXPORTED_RESAMPLERS: Final = ("nightly", "grid")
 TOLERANCE: Final = 1e-5
 """Largest difference between the graph and the classifier."""
 
@@ -84,9 +85,9 @@ def export_onnx(folder: Path, file: Path) -> dict[str, Any]:
         if importlib.util.find_spec(package) is None:
             raise ExportError(f"{package} is not installed; it comes with: pip install 'snflow[onnx]'")
     checkpoint = Checkpoint.load(folder)
-    if (kind := checkpoint.experiment.resampler.kind) != "nightly":
-        does = "interpolates to a grid" if kind == "grid" else f"fills missing bands by {kind}"
-        raise ExportError(f"{checkpoint.name} {does}; only nightly resampling can be exported")
+    if (kind := checkpoint.experiment.resampler.kind) not in EXPORTED_RESAMPLERS:
+        known = " and ".join(EXPORTED_RESAMPLERS)
+        raise ExportError(f"{checkpoint.name} fills missing bands by {kind}; only {known} resampling can be exported")
     network = PhotometryNetwork(checkpoint).eval()
     for member in checkpoint.networks():
         if member.no_graph:
