@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -96,9 +95,6 @@ class LightCurveBatch:
 
 class LightCurveClassifier(nn.Module):
     """A network from a batch of light curves to one logit per class."""
-
-    no_graph: ClassVar[str] = ""
-    """Why it cannot be exported as a graph for any number of steps; empty: it can."""
 
     def forward(self, batch: LightCurveBatch) -> Tensor:
         """Return logits of shape (batch, n_classes)."""

@@ -63,15 +63,20 @@ def make_head(input_size: int, hidden_size: int, n_classes: int, dropout: float)
     )
 
 
+def is_traced() -> bool:
+    """Whether what is done now becomes a graph, for light curves of any number and length."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+
+
 def needs_no_mask(batch: LightCurveBatch) -> bool:
     """Whether only answers are wanted, on the CPU, and there is no padding that would have to be kept out."""
-    is_answering = torch.is_inference_mode_enabled() and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    is_answering = torch.is_inference_mode_enabled() and not is_traced()
     return is_answering and batch.mask.device.type == "cpu" and bool(batch.mask.all())
 
 
 def last_step(values: Tensor, mask: Tensor) -> Tensor:
     """(batch, size) of (batch, time, size) at the last step that exists."""
-    return values[torch.arange(len(values), device=values.device), mask.sum(dim=1) - 1]
+    return values[torch.arange(values.shape[0], device=values.device), mask.sum(dim=1) - 1]
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.base import FrozenConfig, Inputs, LightCurveBatch, LightCurveClassifier
-from models.parts import Pooling, PoolingKind, make_head, needs_no_mask, with_context
+from models.parts import Pooling, PoolingKind, is_traced, make_head, needs_no_mask, with_context
 
 
 class PhasedConfig(FrozenConfig):
@@ -74,24 +74,50 @@ class PhasedLayer(nn.Module):
         if mask is not None:
             openness = openness * mask.t()[..., None]
         seen = self.inputs(steps.transpose(0, 1))
-        size = openness.shape[2]
-        hidden = cell = steps.new_zeros(steps.shape[0], size)
         recurrent = self.hidden.weight.t()
+        if is_traced():
+            graph: Tensor = torch.jit.script(any_number_of_steps)(seen, openness, recurrent)
+            return graph.transpose(0, 1)
+        hidden = cell = torch.zeros_like(openness[0])
         outputs = []
         for now, is_open in zip(seen.unbind(), openness.unbind(), strict=True):
-            gates = torch.addmm(now, hidden, recurrent)
-            enter, keep, leave = gates[:, : 3 * size].sigmoid().chunk(3, dim=1)
-            proposed = keep * cell + enter * gates[:, 3 * size :].tanh()
-            hidden = torch.lerp(hidden, leave * proposed.tanh(), is_open)
-            cell = torch.lerp(cell, proposed, is_open)
+            hidden, cell = advance(now, is_open, hidden, cell, recurrent)
             outputs.append(hidden)
         return torch.stack(outputs).transpose(0, 1)
 
 
+def advance(now: Tensor, is_open: Tensor, hidden: Tensor, cell: Tensor, recurrent: Tensor) -> tuple[Tensor, Tensor]:
+    """Take one step.
+
+    Args:
+        now: (batch, 4 × hidden) what the inputs say: to let in, to keep, to let out, and the candidate.
+        is_open: (batch, hidden) openness of the time gates.
+        hidden, cell: (batch, hidden) outputs and cells of the step before.
+        recurrent: (hidden, 4 × hidden) weights by which those outputs say the same.
+
+    Returns:
+        Outputs and cells of this step.
+    """
+    size = hidden.shape[1]
+    gates = torch.addmm(now, hidden, recurrent)
+    enter, keep, leave = gates[:, : 3 * size].sigmoid().chunk(3, dim=1)
+    proposed = keep * cell + enter * gates[:, 3 * size :].tanh()
+    return torch.lerp(hidden, leave * proposed.tanh(), is_open), torch.lerp(cell, proposed, is_open)
+
+
+def any_number_of_steps(seen: Tensor, openness: Tensor, recurrent: Tensor) -> Tensor:
+    """Take all steps in a loop that a graph keeps as one; tracing alone would fix their number. Time comes first."""
+    hidden = torch.zeros_like(openness[0])
+    cell = hidden
+    outputs: list[Tensor] = []
+    for step in range(seen.shape[0]):
+        hidden, cell = advance(seen[step], openness[step], hidden, cell, recurrent)
+        outputs.append(hidden)
+    return torch.stack(outputs)
+
+
 class PhasedClassifier(LightCurveClassifier):
     """Embedding, Phased LSTM layers, pooling, head."""
-
-    no_graph = "a Phased LSTM goes from step to step, and its graph would hold for one number of steps only"
 
     def __init__(self, config: PhasedConfig, inputs: Inputs, n_classes: int) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from models.parts import is_traced
 from pipeline.prepare.batches import PhotometryBatch, brightest_point
 from pipeline.schema import LightCurves
 from pipeline.settings import FrozenConfig
@@ -257,7 +258,7 @@ def neighbours(observed: Tensor) -> tuple[Tensor, Tensor]:
     steps = torch.arange(n_steps)
     last = torch.where(observed, steps[:, None], -1)
     following = torch.where(observed, steps[:, None], n_steps)
-    if not torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+    if not is_traced():
         return last.cummax(dim=1).values, following.flip(1).cummin(dim=1).values.flip(1)
     is_earlier = (steps <= steps[:, None])[..., None]  # a graph of ONNX knows no running maximum: all pairs of steps
     before = torch.where(is_earlier, last[:, None], -1).amax(dim=2)

@@ -18,7 +18,7 @@ from pipeline.prepare.split import SplitSettings
 from pipeline.settings import FrozenConfig, SettingsError, load_settings, override, read_toml
 from pipeline.taxonomy import ClassSet
 
-__all__ = ["Experiment", "FitSettings", "load_experiment"]
+__all__ = ["Experiment", "FitSettings", "check_window", "load_experiment"]
 
 
 class FitSettings(FrozenConfig):
@@ -80,11 +80,20 @@ class Experiment(FrozenConfig):
     @model_validator(mode="after")
     def window_holds_the_grid(self) -> Experiment:
         """Refuse a window that would leave points of the grid unread."""
-        if isinstance(self.model, WindowConfig) and isinstance(self.resampler, Grid):
-            points, steps = self.resampler.n_steps, self.model.steps
-            if steps < points:
-                raise ValueError(f"model.steps is {steps}, the grid has {points} points: set model.steps={points}")
+        check_window(self)
         return self
+
+
+def check_window(experiment: Experiment) -> None:
+    """Make sure that the network reads all that the resampler gives.
+
+    Raises:
+        SettingsError: if it is a window that is shorter than the grid.
+    """
+    model, resampler = experiment.model, experiment.resampler
+    if isinstance(model, WindowConfig) and isinstance(resampler, Grid) and model.steps < resampler.n_steps:
+        points = resampler.n_steps
+        raise SettingsError(f"model.steps is {model.steps}, the grid has {points} points: set model.steps={points}")
 
 
 def with_whole_model(values: Mapping[str, Any]) -> Mapping[str, Any]:

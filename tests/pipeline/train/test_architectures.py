@@ -11,11 +11,13 @@ import pytest
 
 from models import MODELS
 from pipeline.classify.predict import Classifier, ClassifySettings
+from pipeline.settings import SettingsError
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.experiment import Experiment
-from pipeline.train.export import ExportError, export_onnx, graph_inputs
+from pipeline.train.export import export_onnx, graph_inputs
 from pipeline.train.fit import TrainingResult, train_classifier
 from pipeline.train.inference import prepare_photometry
+from pipeline.train.teacher import Teacher
 from pipeline.train.verify import verify_checkpoint
 from tests.builders import make_survey
 
@@ -30,11 +32,11 @@ CASES = [*((kind, "nightly") for kind in SMALL), ("window", "grid"), ("convoluti
 EVERY_CASE = pytest.mark.parametrize(("kind", "resampler"), CASES)
 
 
-def experiment(kind: str, resampler: str) -> Experiment:
+def experiment(kind: str, resampler: str, **model: str) -> Experiment:
     return Experiment.model_validate(
         {
             "name": f"{kind}-{resampler}",
-            "model": {"kind": kind, **SMALL[kind]},
+            "model": {"kind": kind, **SMALL[kind], **model},
             "resampler": {"kind": resampler},
             "fit": {"epochs": 3, "batch_size": 16, "averaging": 0.9, "learning_rate": 0.02},
         }
@@ -42,9 +44,9 @@ def experiment(kind: str, resampler: str) -> Experiment:
 
 
 @lru_cache
-def trained(kind: str, resampler: str) -> TrainingResult:
+def trained(kind: str, resampler: str, **model: str) -> TrainingResult:
     with tempfile.TemporaryDirectory(prefix="snflow-test-") as folder:
-        return train_classifier(*make_survey(60), experiment(kind, resampler), Path(folder))
+        return train_classifier(*make_survey(60), experiment(kind, resampler, **model), Path(folder))
 
 
 def test_every_architecture_is_in_this_suite() -> None:
@@ -68,6 +70,13 @@ def test_an_interrupted_training_goes_on_bit_for_bit(kind: str, resampler: str, 
     assert resumed.temperature == trained(kind, resampler).checkpoint.temperature
 
 
+def test_a_window_that_is_shorter_than_its_teachers_grid_is_refused() -> None:
+    teacher = Teacher(trained("window", "grid").checkpoint, None)
+    student = Experiment.model_validate({"name": "student", "model": {"kind": "window", "steps": 40}})
+    with pytest.raises(SettingsError, match=r"set model\.steps=60"):
+        teacher.settings_for(student)
+
+
 @EVERY_CASE
 def test_order_and_chunks_do_not_change_a_probability(kind: str, resampler: str) -> None:
     checkpoint, light_curves = trained(kind, resampler).checkpoint, make_survey(40, seed=5)[0]
@@ -85,13 +94,16 @@ def test_a_saved_classifier_gives_its_stored_answers(kind: str, resampler: str, 
     assert verify_checkpoint(tmp_path / "model").largest <= 1e-6
 
 
-@pytest.mark.parametrize(("kind", "resampler"), [case for case in CASES if case[0] != "phased"])
-def test_a_graph_gives_the_classifiers_probabilities_for_any_number_of_nights(
-    kind: str, resampler: str, tmp_path: Path
+GRAPHS = [*((*case, {}) for case in CASES), *(("recurrent", "nightly", {"pooling": name}) for name in ("last", "mean"))]
+
+
+@pytest.mark.parametrize(("kind", "resampler", "model"), GRAPHS)
+def test_a_graph_gives_the_classifiers_probabilities_for_any_number_of_objects_and_nights(
+    kind: str, resampler: str, model: dict[str, str], tmp_path: Path
 ) -> None:
     pytest.importorskip("onnx", reason="onnx is not installed: pip install 'snflow[onnx]'")
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    checkpoint = trained(kind, resampler).checkpoint
+    checkpoint = trained(kind, resampler, **model).checkpoint
     checkpoint.save(tmp_path / "model")
     export_onnx(tmp_path / "model", tmp_path / "model.onnx")
     light_curves, _ = make_survey(20, seed=3)
@@ -99,12 +111,3 @@ def test_a_graph_gives_the_classifiers_probabilities_for_any_number_of_nights(
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     (found,) = session.run(["probabilities"], {name: values.numpy() for name, values in inputs.items()})
     np.testing.assert_allclose(found, Classifier(checkpoint).classify(light_curves).probabilities, atol=1e-5)
-
-
-def test_a_phased_lstm_says_why_it_cannot_be_exported(tmp_path: Path) -> None:
-    pytest.importorskip("onnx", reason="onnx is not installed: pip install 'snflow[onnx]'")
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    trained("phased", "nightly").checkpoint.save(tmp_path / "model")
-    with pytest.raises(ExportError, match="cannot be exported: a Phased LSTM goes from step to step"):
-        export_onnx(tmp_path / "model", tmp_path / "model.onnx")
-    assert not (tmp_path / "model.onnx").exists()
