@@ -63,7 +63,8 @@ OutFolder = Annotated[Path, typer.Option("--out", help="Folder for what the verb
 ExperimentOption = Annotated[
     str,
     typer.Option(
-        "--experiment", help="Name of an experiment (demo, spcc, spcc-ia, spcc-small, charnock17) or .toml file."
+        "--experiment",
+        help="Name of an experiment (demo, spcc, spcc-ia, spcc-small, charnock17, moss18, moller20) or .toml file.",
     ),
 ]
 SetOption = Annotated[

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Annotated, Final
 
-from models.base import FrozenConfig, LightCurveBatch, LightCurveClassifier
+from pydantic import Field
+
+from models.base import FrozenConfig, Inputs, LightCurveBatch, LightCurveClassifier
+from models.convolution import ConvolutionClassifier, ConvolutionConfig
+from models.phased import PhasedClassifier, PhasedConfig
 from models.recurrent import RecurrentClassifier, RecurrentConfig
+from models.transformer import TransformerClassifier, TransformerConfig
+from models.window import WindowClassifier, WindowConfig
 
 __all__ = [
     "MODELS",
     "PRESETS",
     "FrozenConfig",
+    "Inputs",
     "LightCurveBatch",
     "LightCurveClassifier",
     "ModelConfig",
     "build_model",
 ]
 
-ModelConfig = RecurrentConfig
-"""Configuration of any architecture; a union discriminated by `kind` as soon as there are two."""
+ModelConfig = Annotated[
+    RecurrentConfig | PhasedConfig | TransformerConfig | ConvolutionConfig | WindowConfig, Field(discriminator="kind")
+]
+"""Configuration of any architecture."""
 
-MODELS: Final[dict[str, Callable[[ModelConfig, int, int, int], LightCurveClassifier]]] = {
+MODELS: Final[dict[str, Callable[..., LightCurveClassifier]]] = {
     "recurrent": RecurrentClassifier,
+    "phased": PhasedClassifier,
+    "transformer": TransformerClassifier,
+    "convolution": ConvolutionClassifier,
+    "window": WindowClassifier,
 }
+"""Each is made from its own configuration, what its batches hold, and the number of classes."""
 
 PRESETS: Final[dict[str, ModelConfig]] = {
     "default": RecurrentConfig(),
@@ -34,9 +48,19 @@ PRESETS: Final[dict[str, ModelConfig]] = {
     "charnock17-4": RecurrentConfig(
         hidden_sizes=(4,), bidirectional=False, pooling="consensus", embedding_size=0, head_size=0, dropout=0.5
     ),
+    # Moss 2018, arXiv:1810.06441: two layers of Phased LSTM, the last output.
+    "moss18": PhasedConfig(hidden_sizes=(128, 128), pooling="last", embedding_size=0, head_size=0, dropout=0.0),
+    # Möller & de Boissière 2020, arXiv:1901.06384: the baseline of SuperNNova.
+    "moller20": RecurrentConfig(
+        hidden_sizes=(32, 32), bidirectional=True, pooling="mean", embedding_size=0, head_size=0, dropout=0.05
+    ),
 }
 
 
-def build_model(config: ModelConfig, n_features: int, n_context: int, n_classes: int) -> LightCurveClassifier:
-    """Build an untrained network; its initial weights come from torch's current random state."""
-    return MODELS[config.kind](config, n_features, n_context, n_classes)
+def build_model(config: ModelConfig, inputs: Inputs, n_classes: int) -> LightCurveClassifier:
+    """Build an untrained network; its initial weights come from torch's current random state.
+
+    Raises:
+        ValueError: if the network needs an input that there is not.
+    """
+    return MODELS[config.kind](config, inputs, n_classes)

@@ -16,6 +16,41 @@ class FrozenConfig(BaseModel):
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What the batches of a network hold, as its normaliser says.
+
+    Attributes:
+        n_features: features of a step.
+        n_context: features of an object.
+        time_feature: which feature of a step is its time; None: none is.
+        days_per_unit: days that a change of 1 in it stands for.
+    """
+
+    n_features: int
+    n_context: int
+    time_feature: int | None = None
+    days_per_unit: float = 1.0
+
+    def days(self, batch: LightCurveBatch) -> Tensor:
+        """(batch, time) time of each step [d], from a moment that is not said.
+
+        Raises:
+            ValueError: if no feature is a time.
+        """
+        return batch.sequence[..., self.require_time()] * self.days_per_unit
+
+    def require_time(self) -> int:
+        """Return `time_feature`.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if self.time_feature is None:
+            raise ValueError("this network reads the time of each step, which the normaliser does not give")
+        return self.time_feature
+
+
+@dataclass(frozen=True)
 class LightCurveBatch:
     """Light curves as a network reads them; a padded tensor never travels without its mask.
 

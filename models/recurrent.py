@@ -8,7 +8,8 @@ from typing import Final, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from models.base import FrozenConfig, LightCurveBatch, LightCurveClassifier
+from models.base import FrozenConfig, Inputs, LightCurveBatch, LightCurveClassifier
+from models.parts import Attention, last_step, make_head, masked_mean, needs_no_mask, with_context
 
 CELLS: Final[dict[str, Callable[..., nn.RNNBase]]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 RUN: Final[dict[str, Callable[..., tuple[Tensor, ...]]]] = {
@@ -87,29 +88,13 @@ class RecurrentLayer(nn.Module):
         return torch.cat([ahead, back], dim=-1) if self.merge == "concat" else ahead + back
 
 
-class Attention(nn.Module):
-    """Means over time with learned weights, one per head, and the plain mean beside them."""
-
-    def __init__(self, input_size: int, heads: int) -> None:
-        super().__init__()
-        self.scores = nn.Linear(input_size, heads)
-        self.output_size = input_size * (heads + 1)
-
-    def forward(self, steps: Tensor, mask: Tensor | None) -> Tensor:
-        """Map (batch, time, input) to (batch, input × (heads + 1))."""
-        scores = self.scores(steps)
-        weights = (scores if mask is None else scores.masked_fill(~mask[..., None], float("-inf"))).softmax(dim=1)
-        heads = torch.einsum("bth,btd->bhd", weights, steps).flatten(1)
-        return torch.cat([heads, masked_mean(steps, mask)], dim=-1)
-
-
 class RecurrentClassifier(LightCurveClassifier):
     """Embedding, recurrent layers, pooling, head."""
 
-    def __init__(self, config: RecurrentConfig, n_features: int, n_context: int, n_classes: int) -> None:
+    def __init__(self, config: RecurrentConfig, inputs: Inputs, n_classes: int) -> None:
         super().__init__()
         self.pooling = config.pooling
-        size = n_features + n_context
+        size = inputs.n_features + inputs.n_context
         self.embedding: nn.Module = nn.Identity()
         if config.embedding_size:
             self.embedding = nn.Linear(size, config.embedding_size)
@@ -127,8 +112,7 @@ class RecurrentClassifier(LightCurveClassifier):
     def forward(self, batch: LightCurveBatch) -> Tensor:
         """Return logits of shape (batch, n_classes)."""
         mask = None if needs_no_mask(batch) else batch.mask
-        context = batch.context[:, None].expand(-1, batch.mask.shape[1], -1)
-        steps = torch.cat([batch.sequence, context], dim=-1)
+        steps = with_context(batch)
         steps, last = self.read(steps, mask) if mask is not None else self.read_whole(steps)
         if self.pooling == "consensus":
             return masked_mean(self.head(steps), mask)
@@ -166,21 +150,6 @@ def embedded(cell: nn.RNNBase, embedding: nn.Module | None) -> list[Tensor]:
     return [both, hidden, (bias + exact @ embedding.bias.double()).to(bias.dtype), hidden_bias]
 
 
-def make_head(input_size: int, hidden_size: int, n_classes: int, dropout: float) -> nn.Module:
-    """One linear layer, or two with a rectifier between."""
-    if not hidden_size:
-        return nn.Linear(input_size, n_classes)
-    return nn.Sequential(
-        nn.Linear(input_size, hidden_size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_size, n_classes)
-    )
-
-
-def needs_no_mask(batch: LightCurveBatch) -> bool:
-    """Whether only answers are wanted, on the CPU, and there is no padding that would have to be kept out."""
-    is_answering = torch.is_inference_mode_enabled() and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return is_answering and batch.mask.device.type == "cpu" and bool(batch.mask.all())
-
-
 def reversed_steps(mask: Tensor) -> Tensor:
     """For each step, the one that stands at its place when each sequence is reversed within its own length."""
     steps = torch.arange(mask.shape[1], device=mask.device)
@@ -188,19 +157,6 @@ def reversed_steps(mask: Tensor) -> Tensor:
     return torch.where(mirrored >= 0, mirrored, steps)
 
 
-def last_step(values: Tensor, mask: Tensor) -> Tensor:
-    """(batch, size) of (batch, time, size) at the last step that exists."""
-    return values[torch.arange(len(values), device=values.device), mask.sum(dim=1) - 1]
-
-
 def take_steps(values: Tensor, index: Tensor) -> Tensor:
     """Reorder (batch, time, size) along time by an index of shape (batch, time)."""
     return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
-
-
-def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Average (batch, time, size) over the steps that exist; without a mask all do."""
-    if mask is None:
-        return values.mean(dim=1)
-    weights = mask[..., None].to(values.dtype)
-    return (values * weights).sum(dim=1) / weights.sum(dim=1)

@@ -42,14 +42,18 @@ def read_toml(path: Path) -> dict[str, Any]:
 def override(values: Mapping[str, Any], words: Iterable[str]) -> dict[str, Any]:
     """Apply `section.key=value` words to nested settings; a value is read as TOML, else as a plain string.
 
+    Another `kind` or `preset` of a section takes the place of all that the section said, whatever the order of words.
+
     >>> override({"fit": {"epochs": 40}}, ["fit.epochs=3", "fit.device=cpu"])
     {'fit': {'epochs': 3, 'device': 'cpu'}}
+    >>> override({"model": {"hidden_sizes": [32], "dropout": 0}}, ["model.dropout=0.2", "model.kind=phased"])
+    {'model': {'kind': 'phased', 'dropout': 0.2}}
 
     Raises:
         SettingsError: if a word has no `=`, or its path runs through a value that is not a section.
     """
     merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
-    for word in words:
+    for word in sorted(words, key=lambda word: _names_section(word.partition("=")[0].strip()), reverse=True):
         path, separator, text = word.partition("=")
         if not separator:
             raise SettingsError(f"expected section.key=value, came {word!r}")
@@ -77,7 +81,14 @@ def _assign(section: dict[str, Any], path: list[str], value: object, word: str) 
             raise SettingsError(f"{word!r}: {name} is a value, not a section")
         section[name] = dict(inner)
         section = section[name]
+    if _names_section(".".join(path)) and section.get(path[-1]) != value:
+        section.clear()
     section[path[-1]] = value
+
+
+def _names_section(path: str) -> bool:
+    """Whether a word says what a section is, so that the rest of it depends on that."""
+    return path.endswith((".kind", ".preset"))
 
 
 def _parse_value(text: str) -> object:
@@ -88,10 +99,11 @@ def _parse_value(text: str) -> object:
 
 
 def _explain(kind: type[BaseModel], detail: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
+    keys = _all_keys(kind, {str(part) for part in detail["loc"]})
+    where = _path_of(detail["loc"], keys)
     if detail["type"] != "extra_forbidden":
         return f"{where}: {detail['msg']} (came {detail['input']!r})"
-    nearest = max(sorted(_all_keys(kind)), key=lambda name: _likeness(name, where))
+    nearest = max(sorted(keys), key=lambda name: _likeness(name, where))
     return f"unknown key {where}; the nearest valid key is {nearest}"
 
 
@@ -101,15 +113,29 @@ def _likeness(name: str, other: str) -> float:
     return sum(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
 
 
-def _all_keys(kind: type[BaseModel], prefix: str = "") -> set[str]:
-    """Every path of a settings class: sections, and the keys in them."""
+def _path_of(parts: Iterable[object], keys: set[str]) -> str:
+    """Path of a setting, without the kinds of sections that pydantic names on the way to it."""
+    path = ""
+    *sections, last = [str(part) for part in parts] or [""]
+    for part in sections:
+        path = f"{path}{part}." if path + part in keys else path
+    return path + last
+
+
+def _all_keys(kind: type[BaseModel], tags: set[str], prefix: str = "") -> set[str]:
+    """Every path of a settings class: sections, and the keys in them; of kinds of a section those in `tags`, if any."""
     keys: set[str] = set()
     for name, field in kind.model_fields.items():
         keys.add(prefix + name)
-        for section in _classes_in(field.annotation):
-            if issubclass(section, BaseModel):
-                keys |= _all_keys(section, f"{prefix}{name}.")
+        sections = [section for section in _classes_in(field.annotation) if issubclass(section, BaseModel)]
+        chosen = [section for section in sections if _kind_of(section) in tags]
+        for section in chosen or sections:
+            keys |= _all_keys(section, tags, f"{prefix}{name}.")
     return keys
+
+
+def _kind_of(section: type[BaseModel]) -> object:
+    return section.model_fields["kind"].default if "kind" in section.model_fields else None
 
 
 def _classes_in(annotation: Any) -> list[type]:

@@ -1,4 +1,4 @@
-"""Batches of photometry, and the order in which objects fill them."""
+"""Batches of photometry, what is brightest in them, and the order in which objects fill them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
-__all__ = ["HEADER", "PhotometryBatch", "equal_length_batches", "shuffled_batches"]
+__all__ = ["HEADER", "PhotometryBatch", "brightest_point", "equal_length_batches", "shuffled_batches"]
 
 HEADER = ("PHOTOZ", "PHOTOZ_ERR", "MWEBV")
 """Columns of `PhotometryBatch.header`, in order."""
@@ -37,6 +38,19 @@ class PhotometryBatch:
     def __len__(self) -> int:
         """Count the objects."""
         return len(self.mask)
+
+
+def brightest_point(batch: PhotometryBatch) -> tuple[Tensor, Tensor]:
+    """Find the measurement of each object that is brightest beyond its own error.
+
+    Returns:
+        Its flux, or its error where that is larger (FLUXCAL, always positive), and its time [d since the first step].
+    """
+    lower = torch.where(batch.observed, batch.flux - batch.flux_err, -torch.inf).flatten(1)
+    best = lower.argmax(dim=1, keepdim=True)
+    flux, error = (values.flatten(1).gather(1, best)[:, 0] for values in (batch.flux, batch.flux_err))
+    step = torch.div(best, batch.flux.shape[2], rounding_mode="floor")
+    return torch.maximum(flux, error), batch.days.gather(1, step)[:, 0]
 
 
 def equal_length_batches(lengths: npt.NDArray[np.int64], batch_size: int) -> Iterator[npt.NDArray[np.int64]]:

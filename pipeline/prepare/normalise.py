@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from models.base import LightCurveBatch
-from pipeline.prepare.batches import PhotometryBatch
+from models.base import Inputs, LightCurveBatch
+from pipeline.prepare.batches import PhotometryBatch, brightest_point
 from pipeline.prepare.resample import Resampled
 from pipeline.settings import FrozenConfig
 
@@ -39,8 +39,14 @@ class GlobalScale(FrozenConfig):
     kind: Literal["global"] = "global"
     use_redshift: bool = True
     """As in `per_object`."""
+    scale: Literal["standard", "none"] = "standard"
+    """`none`: FLUXCAL and days as they are."""
+    include_errors: bool = True
+    """Give the network the flux errors; Moss 2018 does not."""
     include_observed: bool = True
     """Tell the network which bands were measured at each step; Charnock & Moss 2017 do not."""
+    time: Literal["days", "gaps"] = "days"
+    """Days since the first step, or since the step before (Möller & de Boissière 2020)."""
 
 
 NormaliserConfig = Annotated[ObjectScale | GlobalScale, Field(discriminator="kind")]
@@ -48,6 +54,9 @@ NormaliserConfig = Annotated[ObjectScale | GlobalScale, Field(discriminator="kin
 
 class Normaliser(ABC):
     """Turns a batch of photometry into a batch of features. Fitted on training objects only."""
+
+    time_name: ClassVar[str]
+    """Feature that is the time of a step, where there is one."""
 
     def __init__(self, bands: tuple[str, ...], use_redshift: bool) -> None:
         self.bands = bands
@@ -62,6 +71,18 @@ class Normaliser(ABC):
     @abstractmethod
     def context_names(self) -> tuple[str, ...]:
         """Names of the features of an object, in order."""
+
+    @property
+    @abstractmethod
+    def days_per_unit(self) -> float:
+        """Days that a change of 1 in the feature `time_name` stands for; raises NotFittedError before `fit`."""
+
+    @property
+    def inputs(self) -> Inputs:
+        """Return what a network is told of these features; raises NotFittedError before `fit`."""
+        names = self.feature_names
+        time = names.index(self.time_name) if self.time_name in names else None
+        return Inputs(len(names), len(self.context_names), time, self.days_per_unit)
 
     @abstractmethod
     def fit(self, resampled: Resampled) -> None:
@@ -104,6 +125,8 @@ class Normaliser(ABC):
 class PerObjectNormaliser(Normaliser):
     """See `ObjectScale`. It learns nothing from other objects."""
 
+    time_name = "days_from_brightest"
+
     def __init__(self, bands: tuple[str, ...], config: ObjectScale) -> None:
         super().__init__(bands, config.use_redshift)
 
@@ -117,6 +140,11 @@ class PerObjectNormaliser(Normaliser):
         """Names of the features of an object, in order."""
         return ("log_scale", *self.redshift_names, "mwebv")
 
+    @property
+    def days_per_unit(self) -> float:
+        """Days that a change of 1 in `days_from_brightest` stands for."""
+        return DAYS_SCALE
+
     def fit(self, resampled: Resampled) -> None:
         """Nothing to learn: each object brings its own scale."""
 
@@ -127,8 +155,7 @@ class PerObjectNormaliser(Normaliser):
         wide = scale[:, None, None]
         snr = torch.where(present, batch.flux / torch.where(present, batch.flux_err, 1), 0).asinh()
         since = (batch.days - brightest_day[:, None]) * batch.mask / DAYS_SCALE
-        before = torch.cat([batch.days[:, :1], batch.days[:, :-1]], dim=1)
-        gaps = (batch.days - before) * batch.mask / GAP_SCALE
+        gaps = days_since_previous(batch) / GAP_SCALE
         sequence = torch.cat(
             [batch.flux / wide, batch.flux_err / wide, snr, batch.observed.float(), since[..., None], gaps[..., None]],
             dim=-1,
@@ -150,47 +177,51 @@ class PerObjectNormaliser(Normaliser):
         """Nothing to take over."""
 
 
-def brightest_point(batch: PhotometryBatch) -> tuple[Tensor, Tensor]:
-    """Find the measurement of each object that is brightest beyond its own error.
-
-    Returns:
-        Its flux, or its error where that is larger (FLUXCAL, always positive), and its time [d since the first step].
-    """
-    lower = torch.where(batch.observed, batch.flux - batch.flux_err, -torch.inf).flatten(1)
-    best = lower.argmax(dim=1, keepdim=True)
-    flux, error = (values.flatten(1).gather(1, best)[:, 0] for values in (batch.flux, batch.flux_err))
-    step = torch.div(best, batch.flux.shape[2], rounding_mode="floor")
-    return torch.maximum(flux, error), batch.days.gather(1, step)[:, 0]
-
-
 class GlobalNormaliser(Normaliser):
     """See `GlobalScale`."""
 
+    time_name = "days"
+
     def __init__(self, bands: tuple[str, ...], config: GlobalScale) -> None:
         super().__init__(bands, config.use_redshift)
-        self.include_observed = config.include_observed
+        self.config = config
         self.mean: Tensor | None = None
         self.std: Tensor | None = None
 
     @property
+    def quantities(self) -> tuple[str, ...]:
+        """What is given of each band, beside whether it was measured."""
+        return ("flux", "flux_err") if self.config.include_errors else ("flux",)
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the features of a step, in order."""
-        observed = self.per_band("observed") if self.include_observed else []
-        return (*self.per_band("flux", "flux_err"), "days", *observed)
+        observed = self.per_band("observed") if self.config.include_observed else []
+        time = "days" if self.config.time == "days" else "days_since_previous"
+        return (*self.per_band(*self.quantities), time, *observed)
 
     @property
     def context_names(self) -> tuple[str, ...]:
         """Names of the features of an object, in order."""
         return (*self.redshift_names, "mwebv")
 
+    @property
+    def days_per_unit(self) -> float:
+        """Days that a change of 1 in `days` stands for; raises NotFittedError before `fit`."""
+        return float(self._learned()[1][-1])
+
     def fit(self, resampled: Resampled) -> None:
-        """Learn mean and standard deviation of flux and error per band, and of the days, from training objects."""
+        """Learn mean and standard deviation of each band's quantities and of the time from training objects."""
         columns = [
-            torch.from_numpy(values[:, band][resampled.observed[:, band]]).double()
-            for values in (resampled.flux, resampled.flux_err)
+            torch.from_numpy(getattr(resampled, quantity)[:, band][resampled.observed[:, band]]).double()
+            for quantity in self.quantities
             for band in range(len(self.bands))
         ]
-        columns.append(torch.from_numpy(resampled.days).double())
+        days = torch.from_numpy(resampled.days).double()
+        columns.append(days if self.config.time == "days" else days.diff()[days.diff() > 0])
+        if self.config.scale == "none":
+            self.mean, self.std = torch.zeros(len(columns)), torch.ones(len(columns))
+            return
         self.mean = torch.stack(
             [column.mean() if len(column) else torch.zeros(()).double() for column in columns]
         ).float()
@@ -200,26 +231,28 @@ class GlobalNormaliser(Normaliser):
         self.std = torch.where(spread > 0, spread, 1)
 
     def __call__(self, batch: PhotometryBatch) -> LightCurveBatch:
-        """Return standardised flux and error per band and days; 0 where a band has no value."""
+        """Return scaled flux and error per band and time; 0 where a band has no value."""
         mean, std = self._learned()
         present = (batch.flux_err > 0) & batch.mask[..., None]
-        values = torch.cat([batch.flux, batch.flux_err, batch.days[..., None]], dim=-1)
-        has_value = torch.cat([present, present, batch.mask[..., None]], dim=-1)
+        time = batch.days if self.config.time == "days" else days_since_previous(batch)
+        values = torch.cat([*(getattr(batch, quantity) for quantity in self.quantities), time[..., None]], dim=-1)
+        has_value = torch.cat([*(present for _ in self.quantities), batch.mask[..., None]], dim=-1)
         features = [torch.where(has_value, (values - mean) / std, 0)]
-        if self.include_observed:
+        if self.config.include_observed:
             features.append(batch.observed.float())
         context = [*self.redshift_context(batch.header), batch.header[:, 2].nan_to_num(0)]
         return LightCurveBatch(torch.cat(features, dim=-1), batch.mask, torch.stack(context, dim=1))
 
     def inverse(self, batch: LightCurveBatch) -> tuple[Tensor, Tensor]:
-        """Return (flux, flux_err), (batch, time, band), from features."""
+        """Return (flux, flux_err), (batch, time, band), from features; errors that were not given are NaN."""
         mean, std = self._learned()
-        n_bands = len(self.bands)
-        values = batch.sequence[..., : 2 * n_bands] * std[: 2 * n_bands] + mean[: 2 * n_bands]
-        return values[..., :n_bands], values[..., n_bands:]
+        n_bands, n_values = len(self.bands), len(self.quantities) * len(self.bands)
+        values = batch.sequence[..., :n_values] * std[:n_values] + mean[:n_values]
+        flux = values[..., :n_bands]
+        return flux, values[..., n_bands:] if self.config.include_errors else torch.full_like(flux, torch.nan)
 
     def state(self) -> dict[str, list[float]]:
-        """Return mean and standard deviation, in the order flux per band, error per band, days."""
+        """Return mean and standard deviation, in the order flux per band, error per band, time."""
         mean, std = self._learned()
         return {"mean": mean.tolist(), "std": std.tolist()}
 
@@ -231,6 +264,12 @@ class GlobalNormaliser(Normaliser):
         if self.mean is None or self.std is None:
             raise NotFittedError("this normaliser was not fitted; call fit with training objects, or load its state")
         return self.mean, self.std
+
+
+def days_since_previous(batch: PhotometryBatch) -> Tensor:
+    """(batch, time) days from each step back to the one before; 0 at the first and in the padding."""
+    before = torch.cat([batch.days[:, :1], batch.days[:, :-1]], dim=1)
+    return (batch.days - before) * batch.mask
 
 
 NORMALISERS: Final = {"per_object": PerObjectNormaliser, "global": GlobalNormaliser}

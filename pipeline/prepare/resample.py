@@ -17,12 +17,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.prepare.batches import PhotometryBatch
+from models.parts import is_traced
+from pipeline.prepare.batches import PhotometryBatch, brightest_point
 from pipeline.schema import LightCurves
 from pipeline.settings import FrozenConfig
 
 __all__ = [
     "RESAMPLERS",
+    "Grid",
     "Nightly",
     "RandomFill",
     "Resampled",
@@ -31,6 +33,7 @@ __all__ = [
     "completions",
     "group_epochs",
     "neighbour_fill",
+    "on_grid",
 ]
 
 GOLDEN_RATIO: Final = 0.6180339887498949
@@ -54,8 +57,35 @@ class RandomFill(FrozenConfig):
     """Fills averaged when classifying; 0: the deterministic mean of the two neighbours. Training draws afresh."""
 
 
-ResamplerConfig = Annotated[Nightly | RandomFill, Field(discriminator="kind")]
-RESAMPLERS: Final[dict[str, type[Nightly] | type[RandomFill]]] = {"nightly": Nightly, "random_fill": RandomFill}
+class Grid(FrozenConfig):
+    """Nights interpolated linearly to a regular grid that has the brightest measurement on one of its points.
+
+    Each light curve becomes as many steps. A band without a measurement before or after a point is not extrapolated: it
+    is missing there, unless its first or last measurement is within half a step. `observed` says that a measurement is.
+    """
+
+    kind: Literal["grid"] = "grid"
+    gap_days: float = Field(default=0.5, gt=0)
+    """As in `nightly` [d]."""
+    step_days: float = Field(default=3.0, gt=0)
+    """Distance of two points [d]."""
+    steps_before: int = Field(default=20, ge=0)
+    """Points before the brightest measurement."""
+    steps_after: int = Field(default=39, ge=0)
+    """Points after it; measurements beyond the grid are not read."""
+
+    @property
+    def n_steps(self) -> int:
+        """Points of the grid."""
+        return self.steps_before + 1 + self.steps_after
+
+
+ResamplerConfig = Annotated[Nightly | RandomFill | Grid, Field(discriminator="kind")]
+RESAMPLERS: Final[dict[str, type[Nightly] | type[RandomFill] | type[Grid]]] = {
+    "nightly": Nightly,
+    "random_fill": RandomFill,
+    "grid": Grid,
+}
 
 
 @dataclass(frozen=True)
@@ -181,14 +211,16 @@ def group_index(
 
 def complete(batch: PhotometryBatch, config: ResamplerConfig, generator: torch.Generator) -> PhotometryBatch:
     """Give missing bands what the resampler says, at random, in training: nothing, or a value between neighbours."""
-    if config.kind == "nightly":
-        return batch
-    return neighbour_fill(batch, torch.rand(batch.flux.shape, generator=generator))
+    if isinstance(config, RandomFill):
+        return neighbour_fill(batch, torch.rand(batch.flux.shape, generator=generator))
+    return on_grid(batch, config) if isinstance(config, Grid) else batch
 
 
 def completions(batch: PhotometryBatch, config: ResamplerConfig) -> Iterator[PhotometryBatch]:
     """Yield each deterministic completion whose answers are averaged when classifying; one, unless draws are asked."""
-    if config.kind == "nightly":
+    if isinstance(config, Grid):
+        yield on_grid(batch, config)
+    elif not isinstance(config, RandomFill):
         yield batch
     elif config.test_draws == 0:
         yield neighbour_fill(batch, torch.tensor(0.5))
@@ -223,7 +255,49 @@ def neighbour_fill(batch: PhotometryBatch, fraction: Tensor) -> PhotometryBatch:
 def neighbours(observed: Tensor) -> tuple[Tensor, Tensor]:
     """For each (step, band) the last step observed at or before it (−1: none) and the next (n_steps: none)."""
     n_steps = observed.shape[1]
-    steps = torch.arange(n_steps)[None, :, None]
-    before = torch.where(observed, steps, -1).cummax(dim=1).values
-    after = torch.where(observed, steps, n_steps).flip(1).cummin(dim=1).values.flip(1)
-    return before, after
+    steps = torch.arange(n_steps)
+    last = torch.where(observed, steps[:, None], -1)
+    following = torch.where(observed, steps[:, None], n_steps)
+    if not is_traced():
+        return last.cummax(dim=1).values, following.flip(1).cummin(dim=1).values.flip(1)
+    is_earlier = (steps <= steps[:, None])[..., None]  # a graph of ONNX knows no running maximum: all pairs of steps
+    before = torch.where(is_earlier, last[:, None], -1).amax(dim=2)
+    return before, torch.where(is_earlier.transpose(0, 1), following[:, None], n_steps).amin(dim=2)
+
+
+def on_grid(batch: PhotometryBatch, config: Grid) -> PhotometryBatch:
+    """Interpolate flux and error alike to the points of the grid; see `Grid`. No step of it is padding."""
+    n_steps = batch.flux.shape[1]
+    places = torch.arange(config.n_steps) - config.steps_before
+    points = brightest_point(batch)[1][:, None] + config.step_days * places
+    days = torch.where(batch.mask, batch.days, torch.inf)
+    n_passed = (days[:, None] <= points[..., None]).sum(dim=2)[..., None].expand(-1, -1, batch.flux.shape[2])
+    before, after = neighbours(batch.observed)
+    low = torch.cat([torch.full_like(before[:, :1], -1), before], dim=1).gather(1, n_passed)
+    high = torch.cat([after, torch.full_like(after[:, :1], n_steps)], dim=1).gather(1, n_passed)
+    since_low, until_high = days_apart(batch.days, low, points), days_apart(batch.days, high, points)
+    is_near = torch.minimum(since_low, until_high) <= config.step_days / 2
+    has_value = is_near | (since_low + until_high).isfinite()
+    fraction = torch.where(
+        until_high.isinf(), 0, torch.where(since_low.isinf(), 1, since_low / (since_low + until_high))
+    )
+
+    def interpolate(values: Tensor) -> Tensor:
+        first, last = values.gather(1, low.clamp(min=0)), values.gather(1, high.clamp(max=n_steps - 1))
+        return torch.where(has_value, first + fraction * (last - first), 0)
+
+    return PhotometryBatch(
+        days=(config.step_days * torch.arange(config.n_steps)).expand_as(points),
+        flux=interpolate(batch.flux),
+        flux_err=interpolate(batch.flux_err),
+        observed=is_near,
+        mask=batch.mask.any(dim=1, keepdim=True).expand(-1, config.n_steps),
+        header=batch.header,
+    )
+
+
+def days_apart(days: Tensor, index: Tensor, points: Tensor) -> Tensor:
+    """(batch, point, band) distance of each point to the step of an index [d]; infinite where there is no such step."""
+    n_steps = days.shape[1]
+    at_index = days[..., None].expand(-1, -1, index.shape[2]).gather(1, index.clamp(0, n_steps - 1))
+    return torch.where((index >= 0) & (index < n_steps), (points[..., None] - at_index).abs(), torch.inf)

@@ -125,12 +125,7 @@ class Checkpoint:
 
     def _network(self, weights: Mapping[str, Tensor]) -> LightCurveClassifier:
         with torch.device("meta"):  # draws no initial weights
-            network = build_model(
-                self.experiment.model,
-                len(self.normaliser.feature_names),
-                len(self.normaliser.context_names),
-                len(self.classes),
-            )
+            network = build_model(self.experiment.model, self.normaliser.inputs, len(self.classes))
         network.load_state_dict(weights, assign=True)
         return network
 

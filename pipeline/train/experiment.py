@@ -9,15 +9,16 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from models import PRESETS, ModelConfig
+from models.window import WindowConfig
 from pipeline.prepare.augment import AugmentConfig
 from pipeline.prepare.normalise import NormaliserConfig, ObjectScale
-from pipeline.prepare.resample import Nightly, ResamplerConfig
+from pipeline.prepare.resample import Grid, Nightly, ResamplerConfig
 from pipeline.prepare.selection import SelectionSettings
 from pipeline.prepare.split import SplitSettings
 from pipeline.settings import FrozenConfig, SettingsError, load_settings, override, read_toml
 from pipeline.taxonomy import ClassSet
 
-__all__ = ["Experiment", "FitSettings", "load_experiment"]
+__all__ = ["Experiment", "FitSettings", "check_window", "load_experiment"]
 
 
 class FitSettings(FrozenConfig):
@@ -74,14 +75,43 @@ class Experiment(FrozenConfig):
     @classmethod
     def expand_preset(cls, values: Any) -> Any:
         """Let `model.preset` name one of models.PRESETS, which the other keys of the section then change."""
-        model = values.get("model") if isinstance(values, Mapping) else None
-        if not isinstance(model, Mapping) or "preset" not in model:
-            return values
-        preset = PRESETS.get(model["preset"])
-        if preset is None:
-            raise ValueError(f"unknown model.preset {model['preset']!r}; there are {', '.join(PRESETS)}")
-        changes = {key: value for key, value in model.items() if key != "preset"}
-        return {**values, "model": {**preset.model_dump(), **changes}}
+        return with_whole_model(values) if isinstance(values, Mapping) else values
+
+    @model_validator(mode="after")
+    def window_holds_the_grid(self) -> Experiment:
+        """Refuse a window that would leave points of the grid unread."""
+        check_window(self)
+        return self
+
+
+def check_window(experiment: Experiment) -> None:
+    """Make sure that the network reads all that the resampler gives.
+
+    Raises:
+        SettingsError: if it is a window that is shorter than the grid.
+    """
+    model, resampler = experiment.model, experiment.resampler
+    if isinstance(model, WindowConfig) and isinstance(resampler, Grid) and model.steps < resampler.n_steps:
+        points = resampler.n_steps
+        raise SettingsError(f"model.steps is {model.steps}, the grid has {points} points: set model.steps={points}")
+
+
+def with_whole_model(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return settings whose section `model` says its kind, and all that its preset says if it has one.
+
+    Raises:
+        SettingsError: if there is no such preset.
+    """
+    model = values.get("model", {})
+    if not isinstance(model, Mapping):
+        return values
+    name = model.get("preset")
+    if name is None:
+        return {**values, "model": {"kind": PRESETS["default"].kind, **model}} if model else values
+    if name not in PRESETS:
+        raise SettingsError(f"unknown model.preset {name!r}; there are {', '.join(PRESETS)}")
+    changes = {key: value for key, value in model.items() if key != "preset"}
+    return {**values, "model": {**PRESETS[name].model_dump(), **changes}}
 
 
 def load_experiment(name_or_file: str, folder: Path, words: Iterable[str] = ()) -> Experiment:
@@ -96,5 +126,5 @@ def load_experiment(name_or_file: str, folder: Path, words: Iterable[str] = ()) 
         if not path.exists():
             known = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
             raise SettingsError(f"no experiment named {name_or_file!r}; there are {known}, or give a .toml file")
-    values = override(read_toml(path), words)
+    values = override(with_whole_model(read_toml(path)), words)
     return load_settings(Experiment, {"name": path.stem, **values}, str(path))

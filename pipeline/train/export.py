@@ -39,6 +39,7 @@ __all__ = ["INPUTS", "OUTPUT", "ExportError", "PhotometryNetwork", "export_onnx"
 INPUTS: Final = ("days", "flux", "flux_err", "observed", "mask", "header")
 OUTPUT: Final = "probabilities"
 OPSET: Final = 17
+EXPORTED_RESAMPLERS: Final = ("nightly", "grid")
 TOLERANCE: Final = 1e-5
 """Largest difference between the graph and the classifier."""
 
@@ -77,15 +78,16 @@ def export_onnx(folder: Path, file: Path) -> dict[str, Any]:
         Inputs, classes, bands, size, and the largest difference found.
 
     Raises:
-        ExportError: if onnx or onnxruntime is missing, or the graph differs by more than 1e-5.
+        ExportError: if onnx or onnxruntime is missing, the resampling has no graph, or the graph differs by more than
+            1e-5.
     """
     for package in ("onnx", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
             raise ExportError(f"{package} is not installed; it comes with: pip install 'snflow[onnx]'")
     checkpoint = Checkpoint.load(folder)
-    if checkpoint.experiment.resampler.kind != "nightly":
-        kind = checkpoint.experiment.resampler.kind
-        raise ExportError(f"{checkpoint.name} fills missing bands by {kind}; only nightly resampling can be exported")
+    if (kind := checkpoint.experiment.resampler.kind) not in EXPORTED_RESAMPLERS:
+        known = " and ".join(EXPORTED_RESAMPLERS)
+        raise ExportError(f"{checkpoint.name} fills missing bands by {kind}; only {known} resampling can be exported")
     network = PhotometryNetwork(checkpoint).eval()
     resampled = prepare_photometry(made_up_light_curves(checkpoint.experiment.bands), checkpoint.experiment)
     with tempfile.TemporaryDirectory(prefix="snflow-onnx-") as scratch:

@@ -95,11 +95,8 @@ class MemberRun:
     def __init__(self, data: TrainingData, experiment: Experiment, member: int) -> None:
         self.data, self.experiment, self.member = data, experiment, member
         self.device = choose_device(experiment.fit.device)
-        normaliser = data.normaliser
         with self.randomness(INITIAL_WEIGHTS):
-            model = build_model(
-                experiment.model, len(normaliser.feature_names), len(normaliser.context_names), data.n_classes
-            )
+            model = build_model(experiment.model, data.normaliser.inputs, data.n_classes)
         self.model = model.to(self.device)
         fit = experiment.fit
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(fit.averaging))  # type: ignore[no-untyped-call]

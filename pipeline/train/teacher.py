@@ -21,7 +21,7 @@ from models import LightCurveBatch
 from pipeline.prepare.split import Split
 from pipeline.settings import SettingsError
 from pipeline.train.checkpoint import Checkpoint, CheckpointError
-from pipeline.train.experiment import Experiment
+from pipeline.train.experiment import Experiment, check_window
 from pipeline.train.registry import OBJECTS, UnknownModelError, find_model
 
 __all__ = ["Teacher", "TeacherError", "known_parts", "load_teacher", "settings_of_student"]
@@ -62,6 +62,7 @@ class Teacher:
 
         Raises:
             TeacherError: one list of the settings that the two must share and do not.
+            SettingsError: if its network cannot read all that the teacher's resampler gives.
         """
         own = self.checkpoint.experiment
         differing = [
@@ -75,7 +76,9 @@ class Teacher:
                 f"{'; '.join(differing)}. Leave these settings out, and the student takes over its teacher's"
             )
         missing = [name for name in TAKEN_OVER if name not in experiment.model_fields_set]
-        return experiment.model_copy(update={name: getattr(own, name) for name in missing})
+        whole = experiment.model_copy(update={name: getattr(own, name) for name in missing})
+        check_window(whole)
+        return whole
 
     def check_split(self, split: Split) -> None:
         """Make sure that its answers tell nothing of the student's test and validation objects.

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import torch
 
-from models import LightCurveBatch, LightCurveClassifier, build_model
+from models import Inputs, LightCurveBatch, LightCurveClassifier, ModelConfig, build_model
+from models.convolution import ConvolutionConfig
+from models.phased import PhasedConfig
 from models.recurrent import RecurrentConfig
+from models.transformer import TransformerConfig
+from models.window import WindowConfig
 from pipeline.classify.catalogue import classify_catalogue
 from pipeline.classify.predict import Classifier, ClassifySettings
 from pipeline.prepare.resample import group_epochs
@@ -28,10 +32,23 @@ SMALL = {"hidden_sizes": [32, 32]}
 """One as small as a distilled one."""
 
 N_FEATURES, N_CONTEXT, BATCH, STEPS, REPEATS = 18, 5, 256, 35, 8
-NETWORKS = {
+INPUTS = Inputs(N_FEATURES, N_CONTEXT, time_feature=16, days_per_unit=30.0)
+"""As `per_object` gives them of four bands."""
+NETWORKS: dict[str, ModelConfig] = {
     "lstm 2 × 32, both ways": RecurrentConfig(hidden_sizes=(32, 32), embedding_size=0, head_size=0, pooling="mean"),
     "spcc 2 × 96, one member": RecurrentConfig(hidden_sizes=(96, 96)),
 }
+ARCHITECTURES: dict[str, ModelConfig] = {
+    "rnn 2 × 120, both ways": RecurrentConfig(cell="rnn", hidden_sizes=(120, 120)),
+    "gru 2 × 72, both ways": RecurrentConfig(cell="gru", hidden_sizes=(72, 72)),
+    "lstm 2 × 64, both ways": RecurrentConfig(),
+    "lstm 2 × 108, one way": RecurrentConfig(hidden_sizes=(108, 108), bidirectional=False),
+    "phased 2 × 116": PhasedConfig(hidden_sizes=(116, 116)),
+    "transformer 2 × 100": TransformerConfig(width=100, feedforward=200),
+    "convolution 4 × 84": ConvolutionConfig(channels=84),
+    "window 60 × 160": WindowConfig(hidden_sizes=(160, 96)),
+}
+"""One of each kind, with about 200,000 parameters."""
 
 
 def run(data: Path | None, scratch: Path) -> list[Row]:
@@ -50,6 +67,7 @@ def run(data: Path | None, scratch: Path) -> list[Row]:
     peak = rows[0].value
     for name, config in NETWORKS.items():
         rows += network_rows(name, config, peak)
+    rows += [architecture_row(name, config) for name, config in ARCHITECTURES.items()]
     for name, model in (("small 2 × 32", SMALL), ("default 2 × 64", {}), ("spcc 2 × 96", SPCC)):
         rows += train_and_classify(light_curves, store, name, model, scratch / name.replace(" ", ""))
     rows.append(from_files(source, scratch / "spcc2×96" / "model", n, scratch))
@@ -104,12 +122,29 @@ def from_files(source: Path, model: Path, n: int, scratch: Path) -> Row:
     )
 
 
-def network_rows(name: str, config: RecurrentConfig, peak: float) -> list[Row]:
+def architecture_row(name: str, config: ModelConfig) -> Row:
+    """Light curves/s of an untrained network alone, without padding; a window has as many steps as it reads."""
+    network = build_model(config, INPUTS, 2).eval()
+    steps = config.steps if isinstance(config, WindowConfig) else STEPS
+    batch = random_batch(steps)
+    with torch.inference_mode():
+        network(batch)
+        eager = rate(BATCH * REPEATS, lambda: [network(batch) for _ in range(REPEATS)])
+    n_parameters = sum(parameter.numel() for parameter in network.parameters())
+    shape = f"batches of {BATCH}, {steps} steps; {n_parameters:,} parameters"
+    return Row(f"architecture alone, {name}", eager, "light curves/s", shape)
+
+
+def random_batch(steps: int) -> LightCurveBatch:
+    """Features without padding."""
+    mask = torch.ones(BATCH, steps, dtype=torch.bool)
+    return LightCurveBatch(torch.rand(BATCH, steps, N_FEATURES), mask, torch.rand(BATCH, N_CONTEXT))
+
+
+def network_rows(name: str, config: ModelConfig, peak: float) -> list[Row]:
     """Light curves/s of an untrained network alone, in batches of equal length: eager, bfloat16 and ONNX Runtime."""
-    network = build_model(config, N_FEATURES, N_CONTEXT, 2).eval()
-    batch = LightCurveBatch(
-        torch.rand(BATCH, STEPS, N_FEATURES), torch.ones(BATCH, STEPS, dtype=torch.bool), torch.rand(BATCH, N_CONTEXT)
-    )
+    network = build_model(config, INPUTS, 2).eval()
+    batch = random_batch(STEPS)
     with torch.inference_mode():
         eager = rate(BATCH * REPEATS, lambda: [network(batch) for _ in range(REPEATS)])
         with torch.autocast("cpu", torch.bfloat16):

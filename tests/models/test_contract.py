@@ -9,8 +9,12 @@ from typing import cast
 import pytest
 import torch
 
-from models import MODELS, PRESETS, LightCurveBatch, LightCurveClassifier, ModelConfig, build_model
+from models import MODELS, PRESETS, Inputs, LightCurveBatch, LightCurveClassifier, ModelConfig, build_model
+from models.convolution import CausalConvolution, ConvolutionClassifier, ConvolutionConfig
+from models.phased import PhasedClassifier, PhasedConfig, PhasedLayer, TimeGate
 from models.recurrent import RecurrentClassifier, RecurrentConfig, RecurrentLayer
+from models.transformer import TransformerConfig
+from models.window import WindowConfig
 from tests.builders import make_batch
 
 VARIANTS: dict[str, list[ModelConfig]] = {
@@ -22,22 +26,44 @@ VARIANTS: dict[str, list[ModelConfig]] = {
             )
         ),
         RecurrentConfig(merge="sum", hidden_sizes=(4,), embedding_size=0, head_size=0),
-        *PRESETS.values(),
-    ]
+    ],
+    "phased": [
+        *(PhasedConfig(hidden_sizes=(5, 4), pooling=pooling) for pooling in ("last", "mean", "attention")),
+        PhasedConfig(hidden_sizes=(4,), embedding_size=0, head_size=0, open_ratio=0.1),
+    ],
+    "transformer": [
+        *(TransformerConfig(width=8, heads=heads, pooling="attention") for heads in (1, 4)),
+        TransformerConfig(width=6, heads=2, layers=1, pooling="mean", head_size=0),
+    ],
+    "convolution": [
+        *(ConvolutionConfig(channels=5, pooling=pooling) for pooling in ("last", "mean", "attention")),
+        ConvolutionConfig(channels=4, kernel_size=1, dilations=(1,), head_size=0),
+    ],
+    "window": [WindowConfig(steps=steps, hidden_sizes=sizes) for steps, sizes in ((4, (6,)), (60, (6, 5)), (7, ()))],
 }
-CONFIGS = [config for configs in VARIANTS.values() for config in configs]
+CONFIGS = [*(config for configs in VARIANTS.values() for config in configs), *PRESETS.values()]
+INPUTS = Inputs(n_features=6, n_context=2, time_feature=4, days_per_unit=30.0)
 
 
 def label(config: ModelConfig) -> str:
-    directions = "both" if config.bidirectional else "one"
-    return f"{config.cell}-{directions}-{config.merge}-{config.pooling}-{'x'.join(map(str, config.hidden_sizes))}"
+    """Kind, and what differs from the defaults."""
+    changes = config.model_dump(exclude_defaults=True).values()
+    return "-".join([config.kind, *("x".join(map(str, several(value))) for value in changes)])
+
+
+def several(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 @pytest.fixture(params=CONFIGS, ids=label)
 def classifier(request: pytest.FixtureRequest) -> LightCurveClassifier:
+    return build(request.param)
+
+
+def build(config: ModelConfig, inputs: Inputs = INPUTS, seed: int = 1) -> LightCurveClassifier:
     with torch.random.fork_rng():
-        torch.manual_seed(1)
-        return build_model(request.param, n_features=6, n_context=2, n_classes=3).eval()
+        torch.manual_seed(seed)
+        return build_model(config, inputs, n_classes=3).eval()
 
 
 def take(batch: LightCurveBatch, rows: list[int]) -> LightCurveBatch:
@@ -95,12 +121,40 @@ def test_evaluation_is_deterministic(classifier: LightCurveClassifier) -> None:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=label)
 def test_saved_weights_make_another_network_answer_the_same(config: ModelConfig) -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        first, second = (build_model(config, 6, 2, 3).eval() for _ in range(2))
+    first, second = build(config, seed=1), build(config, seed=2)
     assert not torch.equal(first(make_batch()), second(make_batch()))
     second.load_state_dict(first.state_dict())
     torch.testing.assert_close(first(make_batch()), second(make_batch()), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=label)
+def test_the_same_seed_builds_the_same_network(config: ModelConfig) -> None:
+    torch.testing.assert_close(build(config)(make_batch()), build(config)(make_batch()), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=label)
+def test_a_network_made_of_saved_weights_draws_none(config: ModelConfig) -> None:
+    trained = build(config)
+    with torch.device("meta"):
+        restored = build_model(config, INPUTS, 3).eval()
+    restored.load_state_dict(trained.state_dict(), assign=True)
+    torch.testing.assert_close(restored(make_batch()), trained(make_batch()), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 40])
+def test_light_curves_of_one_step_and_of_many_have_an_answer(classifier: LightCurveClassifier, steps: int) -> None:
+    batch = make_batch((steps, steps))
+    logits = classifier(batch)
+    assert torch.isfinite(logits).all()
+    assert not torch.equal(logits[0], logits[1])
+    with torch.inference_mode():
+        torch.testing.assert_close(classifier(batch), logits, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["phased", "transformer"])
+def test_what_reads_the_time_needs_to_know_where_it_is(kind: str) -> None:
+    with pytest.raises(ValueError, match="reads the time of each step"):
+        build(VARIANTS[kind][0], Inputs(n_features=6, n_context=2))
 
 
 def test_training_without_dropout_equals_evaluation(classifier: LightCurveClassifier) -> None:
@@ -113,7 +167,7 @@ def test_training_without_dropout_equals_evaluation(classifier: LightCurveClassi
 
 def test_a_bidirectional_layer_equals_torchs_own_on_packed_sequences() -> None:
     config = RecurrentConfig(hidden_sizes=(5,), embedding_size=0, pooling="last", head_size=0)
-    ours = build_model(config, 6, 0, 3)
+    ours = build_model(config, Inputs(6, 0), 3)
     layer = cast("RecurrentLayer", cast("RecurrentClassifier", ours).layers[0])
     assert layer.backwards is not None
     theirs = torch.nn.LSTM(6, 5, batch_first=True, bidirectional=True)
@@ -127,6 +181,52 @@ def test_a_bidirectional_layer_equals_torchs_own_on_packed_sequences() -> None:
     outputs, last = layer(batch.sequence, batch.mask)
     torch.testing.assert_close(outputs * batch.mask[..., None], expected)
     torch.testing.assert_close(last, torch.cat([last_states[0], last_states[1]], dim=-1))
+
+
+def test_a_time_gate_opens_linearly_to_one_closes_and_leaks_until_its_period_is_over() -> None:
+    gate = TimeGate(PhasedConfig(periods=(10.0, 10.0), open_ratio=0.4, leak=0.01), 1)
+    gate.shift.data.zero_()
+    days = torch.tensor([[0.0, 1.0, 2.0, 3.0, 5.0, 9.0, 11.0, -9.0]])
+    expected = [0, 0.5, 1, 0.5, 0.005, 0.009, 0.5, 0.5]
+    torch.testing.assert_close(gate(days)[0, :, 0], torch.tensor(expected), atol=1e-4, rtol=1e-4)
+
+
+def test_a_phased_layer_whose_gates_stand_open_is_an_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build(PhasedConfig(hidden_sizes=(5,), embedding_size=0), Inputs(6, 0, 4))
+    layer = cast("PhasedLayer", cast("PhasedClassifier", network).layers[0])
+    monkeypatch.setattr(TimeGate, "forward", lambda gate, days: torch.ones(*days.shape, 5))
+    theirs = torch.nn.LSTM(6, 5, batch_first=True)
+    order = [*range(10), *range(15, 20), *range(10, 15)]  # enter, keep, candidate, leave
+    theirs.load_state_dict(
+        {
+            "weight_ih_l0": layer.inputs.weight[order],
+            "bias_ih_l0": layer.inputs.bias[order],
+            "weight_hh_l0": layer.hidden.weight[order],
+            "bias_hh_l0": torch.zeros(20),
+        }
+    )
+    batch = make_batch((7, 7))
+    torch.testing.assert_close(layer(batch.sequence, batch.sequence[..., 4], None), theirs(batch.sequence)[0])
+
+
+def test_a_convolution_joins_a_step_with_earlier_ones_at_the_dilations_distance() -> None:
+    convolution = CausalConvolution(channels=1, kernel_size=3, dilation=2)
+    convolution.weight.data = torch.tensor([[[100.0, 10.0, 1.0]]])
+    torch.nn.init.constant_(convolution.bias, 0.5)
+    steps = torch.tensor([1.0, 2, 3, 4, 5, 6])[None, :, None]
+    assert convolution(steps)[0, :, 0].tolist() == [1.5, 2.5, 13.5, 24.5, 135.5, 246.5]
+
+
+def test_what_a_convolutional_network_says_at_a_step_does_not_know_the_future() -> None:
+    network = cast("ConvolutionClassifier", build(ConvolutionConfig(channels=5)))
+    steps = torch.randn(1, 9, 5)
+    future = torch.where(torch.arange(9)[:, None] > 5, 99.0, steps)
+    torch.testing.assert_close(network.layers(steps)[:, :6], network.layers(future)[:, :6])
+
+
+def test_a_width_that_the_heads_cannot_share_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a width that 4 heads can share, came 30"):
+        TransformerConfig(width=30, heads=4)
 
 
 def test_a_batch_whose_shapes_do_not_belong_together_is_refused() -> None:

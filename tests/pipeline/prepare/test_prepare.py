@@ -20,6 +20,12 @@ from pipeline.prepare.split import Split, SplitSettings, split_objects
 from tests.builders import BANDS, make_light_curves, make_survey
 
 CONFIGS: dict[str, NormaliserConfig] = {"per_object": ObjectScale(), "global": GlobalScale()}
+VARIANTS: dict[str, NormaliserConfig] = {
+    **CONFIGS,
+    "global-raw": GlobalScale(scale="none"),
+    "global-gaps": GlobalScale(time="gaps"),
+    "global-flux": GlobalScale(include_errors=False, include_observed=False),
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +41,7 @@ def test_every_normaliser_is_in_this_suite() -> None:
     assert set(CONFIGS) == set(NORMALISERS)
 
 
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
 class TestNormalisers:
     def test_features_have_names(self, config: NormaliserConfig, steps: Resampled) -> None:
         normaliser = build_normaliser(BANDS, config)
@@ -54,8 +60,28 @@ class TestNormalisers:
         torch.testing.assert_close(
             flux[photometry.observed], photometry.flux[photometry.observed], rtol=1e-4, atol=1e-3
         )
+        if "flux_err_g" not in normaliser.feature_names:
+            assert flux_err.isnan().all()
+            return
         torch.testing.assert_close(
             flux_err[photometry.observed], photometry.flux_err[photometry.observed], rtol=1e-4, atol=1e-3
+        )
+
+    def test_a_network_is_told_where_the_time_is_and_how_many_days_it_stands_for(
+        self, config: NormaliserConfig, steps: Resampled
+    ) -> None:
+        normaliser = build_normaliser(BANDS, config)
+        normaliser.fit(steps)
+        photometry = steps.batch(np.arange(30))
+        batch = normaliser(photometry)
+        inputs = normaliser.inputs
+        assert (inputs.n_features, inputs.n_context) == (batch.sequence.shape[2], batch.context.shape[1])
+        if inputs.time_feature is None:
+            assert config == GlobalScale(time="gaps")
+            return
+        days = inputs.days(batch)
+        torch.testing.assert_close(
+            (days - days[:, :1]) * batch.mask, photometry.days * batch.mask, rtol=1e-4, atol=1e-3
         )
 
     def test_what_was_fitted_survives_as_state(self, config: NormaliserConfig, steps: Resampled) -> None:

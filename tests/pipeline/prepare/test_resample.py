@@ -6,15 +6,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.prepare.batches import equal_length_batches, shuffled_batches
+from pipeline.prepare.augment import AugmentConfig, augment
+from pipeline.prepare.batches import PhotometryBatch, brightest_point, equal_length_batches, shuffled_batches
 from pipeline.prepare.resample import (
     RESAMPLERS,
+    Grid,
     Nightly,
     RandomFill,
     complete,
     completions,
     group_epochs,
     neighbour_fill,
+    on_grid,
 )
 from tests.builders import BANDS, make_light_curves, make_survey
 
@@ -126,6 +129,100 @@ def test_nightly_leaves_missing_bands_missing() -> None:
     batch = group_epochs(light_curves, BANDS, 0.5).batch(np.arange(4))
     assert complete(batch, Nightly(), torch.Generator()) is batch
     assert not batch.flux[~batch.observed].any()
+
+
+COARSE = Grid(step_days=10.0, steps_before=2, steps_after=3)
+
+
+def on_coarse_grid(curve: list[tuple[float, str, float, float]], config: Grid = COARSE) -> PhotometryBatch:
+    return on_grid(group_epochs(make_light_curves({"a": curve}), BANDS, 0.5).batch(np.array([0])), config)
+
+
+def test_the_grid_interpolates_between_measurements_and_never_extrapolates() -> None:
+    curve = [(80.0, "g", 10.0, 1.0), (95.0, "g", 40.0, 4.0), (100.0, "r", 90.0, 2.0), (115.0, "g", 20.0, 2.0)]
+    grid = on_coarse_grid(curve)
+    assert grid.days.tolist() == [[0, 10, 20, 30, 40, 50]]
+    torch.testing.assert_close(grid.flux[0, :, 0], torch.tensor([10, 30, 35, 25, 20, 0.0]))
+    torch.testing.assert_close(grid.flux_err[0, :, 0], torch.tensor([1, 3, 3.5, 2.5, 2, 0]))
+    assert grid.observed[0, :, 0].tolist() == [True, True, True, True, True, False]
+    assert grid.flux[0, :, 1].tolist() == [0, 0, 90, 0, 0, 0]
+    assert not grid.flux[0, :, 2:].any()
+    assert grid.mask.all()
+
+
+def test_a_light_curve_of_one_epoch_stands_alone_on_the_grid() -> None:
+    grid = on_coarse_grid([(57000.0, "i", 7.0, 2.0)])
+    assert grid.flux[0, :, 2].tolist() == [0, 0, 7, 0, 0, 0]
+    assert grid.observed.sum() == 1
+    assert grid.mask.all()
+
+
+def test_a_long_gap_is_bridged_and_not_called_observed() -> None:
+    grid = on_coarse_grid([(0.0, "g", 90.0, 1.0), (30.0, "g", 60.0, 1.0)])
+    assert grid.flux[0, :, 0].tolist() == [0, 0, 90, 80, 70, 60]
+    assert grid.observed[0, :, 0].tolist() == [False, False, True, False, False, True]
+
+
+measured = st.lists(
+    st.tuples(st.integers(0, 400), st.sampled_from(BANDS), st.floats(-50, 500), st.floats(0.5, 20)),
+    min_size=1,
+    max_size=25,
+    unique_by=lambda epoch: epoch[:2],
+).map(lambda curve: [(day / 2, *rest) for day, *rest in curve])
+
+
+@settings(max_examples=60, deadline=None)
+@given(measured, st.floats(0.7, 20), st.integers(0, 6), st.integers(0, 9))
+def test_the_grid_equals_numpys_interpolation(
+    curve: list[tuple[float, str, float, float]], step: float, before: int, after: int
+) -> None:
+    config = Grid(step_days=step, steps_before=before, steps_after=after, gap_days=0.4)
+    nights = group_epochs(make_light_curves({"a": curve}), BANDS, config.gap_days).batch(np.array([0]))
+    grid = on_grid(nights, config)
+    assert grid.flux.shape == (1, config.n_steps, 4)
+    points = (brightest_point(nights)[1] + step * (torch.arange(config.n_steps) - before)).double().numpy()
+    for place in range(4):
+        seen = nights.observed[0, :, place].numpy()
+        days = nights.days[0].double().numpy()[seen]
+        if not len(days):
+            assert not grid.flux[0, :, place].any()
+            continue
+        distance = np.abs(points[:, None] - days).min(axis=1)
+        is_between = (points >= days[0]) & (points <= days[-1])
+        is_sure = np.abs(distance - step / 2) > 1e-3
+        has_value = is_between | (distance <= step / 2)
+        for found, values in ((grid.flux, nights.flux), (grid.flux_err, nights.flux_err)):
+            expected = np.interp(points, days, values[0, :, place].numpy()[seen])
+            close = np.isclose(found[0, :, place].numpy(), np.where(has_value, expected, 0), rtol=1e-3, atol=1e-2)
+            assert (close | (~is_sure & ~is_between)).all()
+        np.testing.assert_array_equal(grid.observed[0, :, place].numpy()[is_sure], (distance <= step / 2)[is_sure])
+
+
+@settings(max_examples=60, deadline=None)
+@given(measured)
+def test_the_brightest_measurement_is_on_the_grid_as_it_is(curve: list[tuple[float, str, float, float]]) -> None:
+    nights = group_epochs(make_light_curves({"a": curve}), BANDS, 0.4).batch(np.array([0]))
+    grid = on_grid(nights, Grid(gap_days=0.4))
+    torch.testing.assert_close(brightest_point(grid)[0], brightest_point(nights)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_company_in_the_batch_does_not_change_the_grid() -> None:
+    light_curves, _ = make_survey(12)
+    steps = group_epochs(light_curves, BANDS, 0.5)
+    together = on_grid(steps.batch(np.arange(12)), Grid())
+    for row in range(12):
+        (alone,) = completions(steps.batch(np.array([row])), Grid())
+        assert torch.equal(alone.flux[0], together.flux[row])
+        assert torch.equal(alone.observed[0], together.observed[row])
+
+
+def test_the_grid_is_laid_after_the_changes_of_training() -> None:
+    light_curves, _ = make_survey(12)
+    batch = group_epochs(light_curves, BANDS, 0.5).batch(np.arange(12))
+    changed = augment(batch, AugmentConfig(truncate=1.0), torch.Generator().manual_seed(3))
+    grid = complete(changed, Grid(), torch.Generator())
+    assert torch.equal(grid.flux, on_grid(changed, Grid()).flux)
+    assert grid.observed.any(dim=2).any(dim=1).all()
 
 
 def test_every_resampler_names_itself() -> None:

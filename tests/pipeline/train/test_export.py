@@ -49,7 +49,7 @@ def test_what_stands_in_the_padding_changes_nothing(tmp_path: Path) -> None:
 def test_random_fill_says_that_it_cannot_be_exported(tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="onnx is not installed: pip install 'snflow[onnx]'")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    with pytest.raises(ExportError, match="only nightly resampling"):
+    with pytest.raises(ExportError, match="only nightly and grid resampling"):
         export_onnx(save(tmp_path / "model", "random_fill"), tmp_path / "model.onnx")
 
 
