@@ -18,8 +18,10 @@ __all__ = ["protocols"]
 
 LEFT: Final = frozenset({"row", "asked", "metric", "by", "verdict"})
 """Columns of words."""
-NARROWEST: Final = 200
-"""Columns of text in which the whole table fits, where standard output is no terminal."""
+WHOLE_WIDTH: Final = 200
+"""Columns of text in which the whole table fits."""
+LEFT_OUT: Final = frozenset({"asked", "by"})
+"""Columns that a narrower terminal does not show."""
 
 
 def protocols(
@@ -94,15 +96,19 @@ def show_protocols(summary: Mapping[str, Any], out: Path) -> None:
     """Print the table, and what a reader of it must know."""
     from pipeline.protocols.summary import HEADINGS, TABLE_FILE, table_lines, table_notes
 
+    console = Console()
+    console = console if console.is_terminal else Console(width=WHOLE_WIDTH)
+    shown = [name for name in HEADINGS if console.width >= WHOLE_WIDTH or name not in LEFT_OUT]
     table = Table(title="Published protocols", title_justify="left", box=box.SIMPLE)
-    for name in HEADINGS:
+    for name in shown:
         table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=name in {"row", "ours"})
     row = ""
-    for cells in table_lines(dict(summary)):
-        is_same, row = cells[0] == row, cells[0]
-        table.add_row(*(("", "", *cells[2:]) if is_same else cells))
-    console = Console()
-    console = console if console.is_terminal else Console(width=NARROWEST)
+    for line in table_lines(dict(summary)):
+        cells = dict(zip(HEADINGS, line, strict=True))
+        if cells["row"] == row:
+            cells |= {"row": "", "asked": ""}
+        row = line[0]
+        table.add_row(*(cells[name] for name in shown))
     console.print(table)
     for note in table_notes(dict(summary)):
         say(note)

@@ -61,7 +61,6 @@ class Protocol:
         uses_redshift: give the network the host photo-z.
         is_early: of every light curve, in training as in the test, only the early epoch is seen.
         metrics: which are shown; the first of METRICS or of a protocol's own.
-        network: kind of network in the place of the experiment's; "": the experiment's.
         runs_of: row whose networks answer this one, too; "": it trains its own.
         asks: the test part, or the real supernovae that are handed in.
         published_note: note of the published rows that belong here, where a protocol has several.
@@ -77,7 +76,6 @@ class Protocol:
     uses_redshift: bool = True
     is_early: bool = False
     metrics: tuple[str, ...] = IA_METRICS
-    network: str = ""
     runs_of: str = ""
     asks: Literal["test part", "real sky"] = "test part"
     published_note: str = ""
@@ -100,7 +98,6 @@ class Protocol:
             f"classes={self.classes}",
             self.words_of_size,
             f"normaliser.use_redshift={str(self.uses_redshift).lower()}",
-            *([f'model={{kind = "{self.network}"}}'] if self.network else []),
         )
 
     @property

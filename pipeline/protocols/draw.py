@@ -180,7 +180,10 @@ def borrow_member(draw: Draw, data_hash: str) -> None:
     """Begin an ensemble with the network that a finished draw of a single one has trained: it is the first member."""
     alone = replace(draw, experiment=with_members(draw.experiment, 1))
     source, target = (state_file(one.folder / "training", 0) for one in (alone, draw))
-    if alone.folder != draw.folder and source.exists() and not target.exists() and alone.finished(data_hash):
+    result = alone.folder / RESULT_FILE
+    if alone.folder == draw.folder or target.exists() or not (source.exists() and result.exists()):
+        return
+    if read_result(result)["recipe"] == draw.recipe(data_hash):
         write_atomically(target, source.read_bytes())
 
 
