@@ -10,6 +10,7 @@ import typer
 from flows.cli_classify import classify
 from flows.cli_models import add_models
 from flows.cli_nightly import nightly
+from flows.cli_protocols import protocols
 from flows.cli_quarantine import quarantine_app
 from flows.cli_retrain import retrain
 from flows.cli_serve import serve, status
@@ -43,7 +44,7 @@ app = typer.Typer(
     "report out. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 data refused by the model's contract.",
 )
 app.add_typer(quarantine_app)
-for verb in (classify, retrain, history, gc, nightly, serve, status):
+for verb in (classify, retrain, protocols, history, gc, nightly, serve, status):
     app.command()(verb)
 add_models(app)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,9 @@ from pipeline.taxonomy import CLASS_SETS
 from pipeline.train.experiment import Experiment
 from pipeline.train.fit import Sample
 
-__all__ = ["control_features", "control_predictions"]
+__all__ = ["control_features", "control_predictions", "tree_predictions"]
+
+CONTROL: Final = "control: header and cadence only"
 
 
 def control_features(light_curves: LightCurves) -> pd.DataFrame:
@@ -27,14 +31,37 @@ def control_features(light_curves: LightCurves) -> pd.DataFrame:
 
 def control_predictions(sample: Sample, experiment: Experiment) -> Predictions:
     """Train boosted trees on the training part's header and cadence, and classify the test part with them."""
-    train, labels = sample.part(sample.split.train)
-    test, _ = sample.part(sample.split.test)
     trees = HistGradientBoostingClassifier(max_iter=100, early_stopping=False, random_state=experiment.fit.seed)
+    return tree_predictions(sample, experiment, trees, control_features, CONTROL, sample.split.train)
+
+
+def tree_predictions(
+    sample: Sample,
+    experiment: Experiment,
+    trees: HistGradientBoostingClassifier,
+    describe: Callable[[LightCurves], pd.DataFrame],
+    name: str,
+    learnt_from: tuple[str, ...],
+) -> Predictions:
+    """Train trees on a table of features, and classify the test part with them.
+
+    Args:
+        sample: objects, labels and split.
+        experiment: says what is told apart.
+        trees: to be trained.
+        describe: makes the features, one row an object.
+        name: MODEL of the predictions.
+        learnt_from: SNIDs to train on, none of them of the test part.
+    """
+    train, labels = sample.part(learnt_from)
+    test, _ = sample.part(sample.split.test)
     with threadpool_limits(1):  # its threads spin, which is slow beside anything else that runs
-        trees.fit(control_features(train), labels)
+        features = describe(train).dropna(axis="columns", how="all")  # the trees cannot bin a column without a value
+        trees.fit(features, labels)
+        answers = trees.predict_proba(describe(test)[features.columns])
     classes = CLASS_SETS[experiment.classes]
     probabilities = np.zeros((len(test), len(classes)))
-    probabilities[:, trees.classes_] = trees.predict_proba(control_features(test))
+    probabilities[:, trees.classes_] = answers
     names = probability_columns(classes)
     table = pd.DataFrame({"SNID": test.objects["SNID"], "STATUS": "classified", "REASON": ""})
     table[names] = probabilities
@@ -42,7 +69,7 @@ def control_predictions(sample: Sample, experiment: Experiment) -> Predictions:
     table["NOVELTY"] = np.nan
     table["N_EPOCHS"] = np.diff(test.offsets)
     table["LAST_MJD"] = control_features(test)["LAST_MJD"]
-    table["MODEL"] = "control: header and cadence only"
+    table["MODEL"] = name
     table["PHOTOMETRY_HASH"] = test.objects["PHOTOMETRY_HASH"]
     table["CREATED"] = datetime.now(UTC).isoformat(timespec="seconds")
     return Predictions(table[prediction_columns(classes)], classes)

@@ -18,7 +18,7 @@ from pipeline.train.experiment import Experiment
 from pipeline.train.fit import TrainingResult, train_classifier
 from pipeline.train.member import Row
 
-__all__ = ["read_history", "read_split", "train_from_store"]
+__all__ = ["read_history", "read_split", "train_from_store", "write_course"]
 
 
 def train_from_store(
@@ -49,8 +49,7 @@ def train_from_store(
     catalogue, frozen = Store.open(store), None if test is None else read_frozen(test)
     kept = () if frozen is None else frozen.snids
     result = train_classifier(catalogue.light_curves(), catalogue.truth(), experiment, out, report, kept)
-    write_parquet(result.sample.split.to_table(), out / "split.parquet")
-    write_atomically(out / "history.csv", result.history.to_csv(index=False))
+    write_course(result, out)
     summary = summarise(result, catalogue, time.perf_counter() - started)
     if frozen is not None:
         summary["test_set"] = frozen.to_dict()
@@ -61,6 +60,12 @@ def train_from_store(
     }
     write_record(out, "train", configuration, summary, command)
     return summary
+
+
+def write_course(result: TrainingResult, out: Path) -> None:
+    """Write who was in which part, and the training history, beside the model."""
+    write_parquet(result.sample.split.to_table(), out / "split.parquet")
+    write_atomically(out / "history.csv", result.history.to_csv(index=False))
 
 
 def summarise(result: TrainingResult, store: Store, seconds: float) -> dict[str, Any]:
