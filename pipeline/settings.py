@@ -100,7 +100,7 @@ def _parse_value(text: str) -> object:
 
 def _explain(kind: type[BaseModel], detail: dict[str, Any]) -> str:
     keys = _all_keys(kind, {str(part) for part in detail["loc"]})
-    where = _path_of(detail["loc"], keys)
+    where = _path_of(detail["loc"], keys, _kinds_in(kind))
     if detail["type"] != "extra_forbidden":
         return f"{where}: {detail['msg']} (came {detail['input']!r})"
     nearest = max(sorted(keys), key=lambda name: _likeness(name, where))
@@ -113,13 +113,13 @@ def _likeness(name: str, other: str) -> float:
     return sum(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
 
 
-def _path_of(parts: Iterable[object], keys: set[str]) -> str:
+def _path_of(parts: Iterable[object], keys: set[str], kinds: set[object]) -> str:
     """Path of a setting, without the kinds of sections that pydantic names on the way to it."""
-    path = ""
-    *sections, last = [str(part) for part in parts] or [""]
-    for part in sections:
-        path = f"{path}{part}." if path + part in keys else path
-    return path + last
+    path: list[str] = []
+    for part in map(str, parts):
+        if part not in kinds or ".".join([*path, part]) in keys:
+            path.append(part)
+    return ".".join(path)
 
 
 def _all_keys(kind: type[BaseModel], tags: set[str], prefix: str = "") -> set[str]:
@@ -136,6 +136,12 @@ def _all_keys(kind: type[BaseModel], tags: set[str], prefix: str = "") -> set[st
 
 def _kind_of(section: type[BaseModel]) -> object:
     return section.model_fields["kind"].default if "kind" in section.model_fields else None
+
+
+def _kinds_in(kind: type[BaseModel]) -> set[object]:
+    """Kinds of the sections of a settings class."""
+    inner = [section for field in kind.model_fields.values() for section in _classes_in(field.annotation)]
+    return {_kind_of(section) for section in inner if issubclass(section, BaseModel)} - {None}
 
 
 def _classes_in(annotation: Any) -> list[type]:

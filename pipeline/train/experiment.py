@@ -77,6 +77,17 @@ class Experiment(FrozenConfig):
         """Let `model.preset` name one of models.PRESETS, which the other keys of the section then change."""
         return with_whole_model(values) if isinstance(values, Mapping) else values
 
+    @model_validator(mode="before")
+    @classmethod
+    def assume_kinds(cls, values: Any) -> Any:
+        """Let a section that names no kind be of the default one, so that one key of it can be changed."""
+        if not isinstance(values, Mapping):
+            return values
+        kinds = {name: field.default.kind for name, field in cls.model_fields.items() if hasattr(field.default, "kind")}
+        sections = {name: values[name] for name in kinds if isinstance(values.get(name), Mapping)}
+        plain = {name: section for name, section in sections.items() if "preset" not in section}
+        return {**values, **{name: {"kind": kinds[name], **section} for name, section in plain.items()}}
+
     @model_validator(mode="after")
     def window_holds_the_grid(self) -> Experiment:
         """Refuse a window that would leave points of the grid unread."""
@@ -112,17 +123,6 @@ def with_whole_model(values: Mapping[str, Any]) -> Mapping[str, Any]:
         raise SettingsError(f"unknown model.preset {name!r}; there are {', '.join(PRESETS)}")
     changes = {key: value for key, value in model.items() if key != "preset"}
     return {**values, "model": {**PRESETS[name].model_dump(), **changes}}
-
-    @model_validator(mode="before")
-    @classmethod
-    def assume_kinds(cls, values: Any) -> Any:
-        """Let a section that names no kind be of the default one, so that one key of it can be changed."""
-        if not isinstance(values, Mapping):
-            return values
-        kinds = {name: field.default.kind for name, field in cls.model_fields.items() if hasattr(field.default, "kind")}
-        sections = {name: values[name] for name in kinds if isinstance(values.get(name), Mapping)}
-        plain = {name: section for name, section in sections.items() if "preset" not in section}
-        return {**values, **{name: {"kind": kinds[name], **section} for name, section in plain.items()}}
 
 
 def load_experiment(name_or_file: str, folder: Path, words: Iterable[str] = ()) -> Experiment:
