@@ -168,7 +168,9 @@ class MemberRun:
 
     def loss(self, batch: LightCurveBatch, targets: Tensor) -> Tensor:
         """Cross-entropy with the true classes, and with a teacher's probabilities of the very same batch."""
-        logits = self.model(batch)
+        half = self.experiment.fit.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            logits = self.model(batch).float()
         loss = F.cross_entropy(logits, targets, self.class_weights)
         if self.teacher is None:
             return loss

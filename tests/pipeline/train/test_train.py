@@ -77,6 +77,18 @@ def test_the_order_of_the_objects_does_not_change_the_weights(
     assert same_weights(first.checkpoint, second.checkpoint)
 
 
+def test_training_in_bfloat16_keeps_float32_weights_and_learns_as_much(
+    survey: tuple[LightCurves, Truth], trained: tuple[TrainingResult, Path], tmp_path: Path
+) -> None:
+    half = experiment(epochs=25, learning_rate=0.02, precision="bfloat16")
+    first = train_classifier(*survey, half, tmp_path / "a")
+    again = train_classifier(*survey, half, tmp_path / "b")
+    assert same_weights(first.checkpoint, again.checkpoint)
+    assert not same_weights(first.checkpoint, trained[0].checkpoint)
+    assert {values.dtype for values in first.checkpoint.weights[0].values()} == {torch.float32}
+    assert first.history["VALID_LOSS"].min() == pytest.approx(trained[0].history["VALID_LOSS"].min(), abs=0.05)
+
+
 def test_training_leaves_the_global_random_state_alone(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
     before = torch.get_rng_state()
     train_classifier(*survey, experiment(epochs=1), tmp_path)
