@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 from pydantic import Field
 
 from models.base import FrozenConfig, Inputs, LightCurveBatch, LightCurveClassifier
 from models.convolution import ConvolutionClassifier, ConvolutionConfig
+from models.merged import MergedClassifier
 from models.phased import PhasedClassifier, PhasedConfig
 from models.recurrent import RecurrentClassifier, RecurrentConfig
 from models.transformer import TransformerClassifier, TransformerConfig
@@ -21,6 +22,7 @@ __all__ = [
     "Inputs",
     "LightCurveBatch",
     "LightCurveClassifier",
+    "MergedClassifier",
     "ModelConfig",
     "build_model",
 ]
@@ -57,10 +59,20 @@ PRESETS: Final[dict[str, ModelConfig]] = {
 }
 
 
-def build_model(config: ModelConfig, inputs: Inputs, n_classes: int) -> LightCurveClassifier:
+def build_model(
+    config: ModelConfig, inputs: Inputs, n_classes: int, class_of_subtype: Sequence[int] = ()
+) -> LightCurveClassifier:
     """Build an untrained network; its initial weights come from torch's current random state.
+
+    Args:
+        config: of any architecture.
+        inputs: what its batches hold.
+        n_classes: logits of its answer.
+        class_of_subtype: index of the class of each subtype, where it tells subtypes apart inside.
 
     Raises:
         ValueError: if the network needs an input that there is not.
     """
-    return MODELS[config.kind](config, inputs, n_classes)
+    if not class_of_subtype:
+        return MODELS[config.kind](config, inputs, n_classes)
+    return MergedClassifier(MODELS[config.kind](config, inputs, len(class_of_subtype)), class_of_subtype)

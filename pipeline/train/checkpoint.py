@@ -125,7 +125,10 @@ class Checkpoint:
 
     def _network(self, weights: Mapping[str, Tensor]) -> LightCurveClassifier:
         with torch.device("meta"):  # draws no initial weights
-            network = build_model(self.experiment.model, self.normaliser.inputs, len(self.classes))
+            experiment = self.experiment
+            network = build_model(
+                experiment.model, self.normaliser.inputs, len(self.classes), experiment.class_of_subtype
+            )
         network.load_state_dict(weights, assign=True)
         return network
 

@@ -65,17 +65,23 @@ class Sample:
         labels: (n_objects) index of the true class.
         split: who is in which part.
         cuts: reasons for leaving objects out, with their number.
+        subtypes: (n_objects) index of the true subtype, -1 where the truth says the class alone.
     """
 
     light_curves: LightCurves
     labels: npt.NDArray[np.int64]
     split: Split
     cuts: list[tuple[str, int]]
+    subtypes: npt.NDArray[np.int64]
 
     def part(self, snids: tuple[str, ...]) -> tuple[LightCurves, npt.NDArray[np.int64]]:
         """Return the light curves and labels of some objects."""
-        rows = pd.Index(self.light_curves.objects["SNID"]).get_indexer(pd.Index(snids))
+        rows = self.rows(snids)
         return self.light_curves.take(rows), self.labels[rows]
+
+    def rows(self, snids: tuple[str, ...]) -> npt.NDArray[np.intp]:
+        """Return where some objects stand."""
+        return np.asarray(pd.Index(self.light_curves.objects["SNID"]).get_indexer(pd.Index(snids)))
 
 
 @dataclass(frozen=True)
@@ -166,7 +172,7 @@ def choose_sample(
     classes = CLASS_SETS[experiment.classes]
     subclasses = truth.select(light_curves.objects["SNID"]).table["SUBCLASS"]
     targets = subclasses.map(lambda name: target_classes(name, experiment.classes) if isinstance(name, str) else None)
-    labels = targets.map({name: index for index, name in enumerate(classes)}).fillna(-1).to_numpy(dtype=np.int64)
+    labels, subtypes = places(targets, classes), places(subclasses, CLASS_SETS["subtypes"])
     selection = select(light_curves, experiment.bands, experiment.selection)
     usable = selection.passes & (labels >= 0)
     n_unknown = int((selection.passes & (labels < 0)).sum())
@@ -177,7 +183,13 @@ def choose_sample(
     rows = np.flatnonzero(usable)
     chosen = light_curves.take(rows)
     split = split_objects(list(chosen.objects["SNID"]), experiment.split, kept)
-    return Sample(chosen, labels[rows].astype(np.int64), split, cuts)
+    return Sample(chosen, labels[rows], split, cuts, subtypes[rows])
+
+
+def places(names: pd.Series[str], known: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Return where each name stands in a list, -1 where it does not."""
+    found = names.map({name: index for index, name in enumerate(known)})
+    return np.asarray(found.fillna(-1), dtype=np.int64)
 
 
 def training_data(sample: Sample, experiment: Experiment, teacher: Teacher | None = None) -> TrainingData:
@@ -190,8 +202,10 @@ def training_data(sample: Sample, experiment: Experiment, teacher: Teacher | Non
     else:
         normaliser = teacher.checkpoint.normaliser
     return TrainingData(
-        train=LabelledObjects(resampled, train_labels),
-        validation=LabelledObjects(prepare_photometry(valid, experiment), valid_labels),
+        train=LabelledObjects(resampled, train_labels, sample.subtypes[sample.rows(sample.split.train)]),
+        validation=LabelledObjects(
+            prepare_photometry(valid, experiment), valid_labels, sample.subtypes[sample.rows(sample.split.validation)]
+        ),
         normaliser=normaliser,
         n_classes=len(CLASS_SETS[experiment.classes]),
         fingerprint=fingerprint(sample, experiment, teacher),
@@ -207,6 +221,8 @@ def fingerprint(sample: Sample, experiment: Experiment, teacher: Teacher | None 
         light_curves, labels = sample.part(snids)
         digest.update(f"{len(snids)} {data_hash(light_curves)}".encode())
         digest.update(labels.tobytes())
+        if experiment.class_of_subtype:
+            digest.update(sample.subtypes[sample.rows(snids)].tobytes())
     if teacher is not None:
         digest.update(f"{teacher.hash} {experiment.fit.teacher_weight!r}".encode())
     return digest.hexdigest()

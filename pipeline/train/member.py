@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models import LightCurveBatch, LightCurveClassifier, build_model
+from models import LightCurveBatch, LightCurveClassifier, MergedClassifier, build_model
 from pipeline.prepare.augment import augment
 from pipeline.prepare.batches import shuffled_batches
 from pipeline.prepare.normalise import Normaliser
@@ -36,10 +36,17 @@ INITIAL_WEIGHTS = 1_000_000
 
 @dataclass(frozen=True)
 class LabelledObjects:
-    """Resampled objects and the index of the true class of each, (n_objects) int64."""
+    """Resampled objects with what they are.
+
+    Attributes:
+        resampled: their photometry.
+        labels: (n_objects) index of the true class.
+        subtypes: (n_objects) index of the true subtype, -1 where the truth does not say it.
+    """
 
     resampled: Resampled
     labels: npt.NDArray[np.int64]
+    subtypes: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ class MemberRun:
         self.data, self.experiment, self.member = data, experiment, member
         self.device = choose_device(experiment.fit.device)
         with self.randomness(INITIAL_WEIGHTS):
-            model = build_model(experiment.model, data.normaliser.inputs, data.n_classes)
+            model = build_model(experiment.model, data.normaliser.inputs, data.n_classes, experiment.class_of_subtype)
         self.model = model.to(self.device)
         fit = experiment.fit
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(fit.averaging))  # type: ignore[no-untyped-call]
@@ -156,7 +163,9 @@ class MemberRun:
         for rows in shuffled_batches(train.resampled.lengths, experiment.fit.batch_size, rng):
             photometry = augment(train.resampled.batch(rows), experiment.augment, generator)
             batch = self.data.normaliser(complete(photometry, experiment.resampler, generator)).to(self.device)
-            loss = self.loss(batch, torch.from_numpy(train.labels[rows]).to(self.device))
+            loss = self.loss(
+                batch, *(torch.from_numpy(of[rows]).to(self.device) for of in (train.labels, train.subtypes))
+            )
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.model.parameters(), experiment.fit.clip)
@@ -166,16 +175,28 @@ class MemberRun:
             total += loss.item() * len(rows)
         return total / len(train.labels)
 
-    def loss(self, batch: LightCurveBatch, targets: Tensor) -> Tensor:
-        """Cross-entropy with the true classes, and with a teacher's probabilities of the very same batch."""
+    def loss(self, batch: LightCurveBatch, targets: Tensor, subtypes: Tensor) -> Tensor:
+        """Cross-entropy with what is true, and with a teacher's probabilities of the very same batch."""
         half = self.experiment.fit.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            logits = self.model(batch).float()
-        loss = F.cross_entropy(logits, targets, self.class_weights)
+            logits, finer = self.logits(batch)
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        if finer is not None:
+            exact = F.cross_entropy(finer, subtypes.clamp(min=0), reduction="none")
+            losses = torch.where(subtypes >= 0, exact, losses)
+        weights = self.class_weights[targets]
+        loss = (weights * losses).sum() / weights.sum()
         if self.teacher is None:
             return loss
         weight = self.experiment.fit.teacher_weight
         return (1 - weight) * loss + weight * F.cross_entropy(logits, self.teacher(batch))
+
+    def logits(self, batch: LightCurveBatch) -> tuple[Tensor, Tensor | None]:
+        """Return logits of the classes, and of the subtypes where the network tells them apart."""
+        if not isinstance(self.model, MergedClassifier):
+            return self.model(batch).float(), None
+        finer = self.model.network(batch).float()
+        return self.model.merged(finer), finer
 
     def state(self) -> TrainingState:
         """Return everything needed to go on from here."""

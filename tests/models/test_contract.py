@@ -9,7 +9,16 @@ from typing import cast
 import pytest
 import torch
 
-from models import MODELS, PRESETS, Inputs, LightCurveBatch, LightCurveClassifier, ModelConfig, build_model
+from models import (
+    MODELS,
+    PRESETS,
+    Inputs,
+    LightCurveBatch,
+    LightCurveClassifier,
+    MergedClassifier,
+    ModelConfig,
+    build_model,
+)
 from models.convolution import CausalConvolution, ConvolutionClassifier, ConvolutionConfig
 from models.phased import PhasedClassifier, PhasedConfig, PhasedLayer, TimeGate
 from models.recurrent import RecurrentClassifier, RecurrentConfig, RecurrentLayer
@@ -237,3 +246,14 @@ def test_a_batch_whose_shapes_do_not_belong_together_is_refused() -> None:
         LightCurveBatch(batch.sequence, batch.mask, batch.context[:-1])
     with pytest.raises(ValueError, match="at least one step"):
         LightCurveBatch(batch.sequence, torch.zeros_like(batch.mask), batch.context)
+
+
+def test_a_class_is_as_probable_as_its_subtypes_together() -> None:
+    torch.manual_seed(0)
+    config = RecurrentConfig(hidden_sizes=(4,), embedding_size=0)
+    network = build_model(config, INPUTS, 3, class_of_subtype=(0, 2, 1, 2)).eval()
+    assert isinstance(network, MergedClassifier)
+    batch = make_batch()
+    merged, subtypes = network(batch).softmax(dim=1), network.network(batch).softmax(dim=1)
+    expected = torch.stack([subtypes[:, 0], subtypes[:, 2], subtypes[:, 1] + subtypes[:, 3]], dim=1)
+    torch.testing.assert_close(merged, expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,21 +33,21 @@ CASES = [*((kind, "nightly") for kind in SMALL), ("window", "grid"), ("convoluti
 EVERY_CASE = pytest.mark.parametrize(("kind", "resampler"), CASES)
 
 
-def experiment(kind: str, resampler: str, **model: str) -> Experiment:
+def experiment(kind: str, resampler: str, subtypes: bool = False, **model: str) -> Experiment:
     return Experiment.model_validate(
         {
             "name": f"{kind}-{resampler}",
             "model": {"kind": kind, **SMALL[kind], **model},
             "resampler": {"kind": resampler},
-            "fit": {"epochs": 3, "batch_size": 16, "averaging": 0.9, "learning_rate": 0.02},
+            "fit": {"epochs": 3, "batch_size": 16, "averaging": 0.9, "learning_rate": 0.02, "subtypes": subtypes},
         }
     )
 
 
 @lru_cache
-def trained(kind: str, resampler: str, **model: str) -> TrainingResult:
+def trained(kind: str, resampler: str, **changes: Any) -> TrainingResult:
     with tempfile.TemporaryDirectory(prefix="snflow-test-") as folder:
-        return train_classifier(*make_survey(60), experiment(kind, resampler, **model), Path(folder))
+        return train_classifier(*make_survey(60), experiment(kind, resampler, **changes), Path(folder))
 
 
 def test_every_architecture_is_in_this_suite() -> None:
@@ -94,16 +95,20 @@ def test_a_saved_classifier_gives_its_stored_answers(kind: str, resampler: str, 
     assert verify_checkpoint(tmp_path / "model").largest <= 1e-6
 
 
-GRAPHS = [*((*case, {}) for case in CASES), *(("recurrent", "nightly", {"pooling": name}) for name in ("last", "mean"))]
+GRAPHS = [
+    *((*case, {}) for case in CASES),
+    *(("recurrent", "nightly", {"pooling": name}) for name in ("last", "mean")),
+    ("recurrent", "nightly", {"subtypes": True}),
+]
 
 
-@pytest.mark.parametrize(("kind", "resampler", "model"), GRAPHS)
+@pytest.mark.parametrize(("kind", "resampler", "changes"), GRAPHS)
 def test_a_graph_gives_the_classifiers_probabilities_for_any_number_of_objects_and_nights(
-    kind: str, resampler: str, model: dict[str, str], tmp_path: Path
+    kind: str, resampler: str, changes: dict[str, Any], tmp_path: Path
 ) -> None:
     pytest.importorskip("onnx", reason="onnx is not installed: pip install 'snflow[onnx]'")
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    checkpoint = trained(kind, resampler, **model).checkpoint
+    checkpoint = trained(kind, resampler, **changes).checkpoint
     checkpoint.save(tmp_path / "model")
     export_onnx(tmp_path / "model", tmp_path / "model.onnx")
     light_curves, _ = make_survey(20, seed=3)

@@ -68,7 +68,7 @@ def test_a_student_learns_its_teachers_probabilities_of_the_very_same_batch(run:
     scaled = [network(batch) / teacher.checkpoint.temperature for network in teacher.checkpoint.networks()]
     soft = sum(values.softmax(dim=1) for values in scaled) / 2
     expected = 0.75 * F.cross_entropy(logits, labels) - 0.25 * (soft * logits.log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(student.loss(batch, labels), expected)
+    torch.testing.assert_close(student.loss(batch, labels, labels), expected)
 
 
 def test_a_student_takes_over_preparation_and_split_and_its_card_names_the_teacher(

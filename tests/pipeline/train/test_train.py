@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,8 +191,9 @@ def test_early_stopping_keeps_the_best_epoch(survey: tuple[LightCurves, Truth], 
         {"classes": "types"},
         {"deredden": True, "fit": {"epochs": 1, "class_weight": "balanced", "schedule": "constant"}},
         {"normaliser": {"kind": "per_object", "use_redshift": False}},
+        {"classes": "types", "fit": {"epochs": 1, "subtypes": True, "class_weight": "balanced"}},
     ],
-    ids=["random_fill", "types", "balanced", "no redshift"],
+    ids=["random_fill", "types", "balanced", "no redshift", "subtypes"],
 )
 def test_every_way_of_training_gives_a_working_classifier(
     changes: dict[str, object], survey: tuple[LightCurves, Truth], tmp_path: Path
@@ -200,6 +202,24 @@ def test_every_way_of_training_gives_a_working_classifier(
     result = train_classifier(*survey, chosen, tmp_path)
     assert np.isfinite(result.history["VALID_LOSS"]).all()
     assert Checkpoint.load(tmp_path / "model").accepts == result.checkpoint.accepts
+
+
+def test_subtypes_are_learnt_where_they_are_known_and_add_up_to_the_classes(
+    survey: tuple[LightCurves, Truth], tmp_path: Path
+) -> None:
+    light_curves, truth = survey
+    coarse = Truth(truth.table.assign(SUBCLASS=truth.table["SUBCLASS"].replace({"IIP": "IIb"})))  # no subtype of ours
+    finer = experiment(epochs=25, learning_rate=0.02, subtypes=True)
+    by_subtype = train_classifier(light_curves, truth, finer, tmp_path / "a")
+    by_class = train_classifier(light_curves, coarse, finer, tmp_path / "b")
+    for result in (by_subtype, by_class):
+        assert result.history["VALID_LOSS"].min() < 0.3
+        assert result.checkpoint.classes == ("Ia", "nonIa")
+        assert result.checkpoint.networks()[0].network.head.out_features == 8
+    assert not same_weights(by_subtype.checkpoint, by_class.checkpoint)
+    assert by_subtype.checkpoint.card["fingerprint"] != by_class.checkpoint.card["fingerprint"]
+    plain = train_classifier(light_curves, truth, experiment(), tmp_path / "c").checkpoint.card["fingerprint"]
+    assert plain == train_classifier(light_curves, coarse, experiment(), tmp_path / "d").checkpoint.card["fingerprint"]
 
 
 def test_a_checkpoint_is_whole_and_holds_no_pickle(trained: tuple[TrainingResult, Path]) -> None:
@@ -316,7 +336,7 @@ def test_the_control_classifier_sees_no_photometry(survey: tuple[LightCurves, Tr
     before = control_predictions(sample, experiment()).probabilities
     changed = sample.light_curves.epochs.assign(FLUXCAL=1.0, FLUXCALERR=9.0)
     blind = LightCurves(sample.light_curves.objects, changed, sample.light_curves.offsets)
-    after = control_predictions(type(sample)(blind, sample.labels, sample.split, sample.cuts), experiment())
+    after = control_predictions(replace(sample, light_curves=blind), experiment())
     np.testing.assert_array_equal(before, after.probabilities)
 
 

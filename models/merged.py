@@ -1,0 +1,34 @@
+"""Networks that tell subtypes apart and answer with classes: a class is as probable as all of its subtypes together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from models.base import LightCurveBatch, LightCurveClassifier
+
+
+class MergedClassifier(LightCurveClassifier):
+    """A network with one output per subtype, whose logits become those of the classes.
+
+    Args:
+        network: gives one logit per subtype.
+        class_of: index of the class of each subtype; every class has one at least.
+    """
+
+    def __init__(self, network: LightCurveClassifier, class_of: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        self.subtypes_of = [
+            [subtype for subtype, of in enumerate(class_of) if of == index] for index in range(max(class_of) + 1)
+        ]
+
+    def forward(self, batch: LightCurveBatch) -> Tensor:
+        """Return logits of the classes, of shape (batch, n_classes)."""
+        return self.merged(self.network(batch))
+
+    def merged(self, logits: Tensor) -> Tensor:
+        """Map logits of the subtypes, (batch, n_subtypes), to those of the classes; softmax gives the same sums."""
+        return torch.stack([logits[:, subtypes].logsumexp(dim=1) for subtypes in self.subtypes_of], dim=1)
