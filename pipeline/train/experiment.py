@@ -29,6 +29,8 @@ class FitSettings(FrozenConfig):
     schedule: Literal["one_cycle", "constant"] = "one_cycle"
     learning_rate: float = Field(default=3e-3, gt=0)
     """Of AdamW; the highest of the one-cycle schedule."""
+    warmup: float = Field(default=0.3, gt=0, lt=1)
+    """Share of the steps in which the one-cycle schedule rises to it."""
     weight_decay: float = Field(default=0.01, ge=0)
     averaging: float = Field(default=0.995, ge=0, lt=1)
     """Decay of the running average of the weights, per step; the average is what validation sees and what is kept."""
@@ -49,9 +51,9 @@ class FitSettings(FrozenConfig):
     seed: int = 1
     threads: int = Field(default=1, ge=1)
     """Threads of each network; only 1 repeats bit for bit."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """In which training multiplies matrices. bfloat16 is about twice as fast on processors and accelerators made for
-    it, and slower on others; weights, validation and all answers are float32 with either."""
+    it, where `auto` takes it, and slower on others; weights, validation and all answers are float32 with either."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 

@@ -18,7 +18,7 @@ from pipeline.prepare.resample import Resampled, ResamplerConfig, completions, g
 from pipeline.schema import LightCurves
 from pipeline.train.experiment import Experiment
 
-__all__ = ["Preparation", "choose_device", "ensemble_logits", "prepare_photometry", "threads"]
+__all__ = ["Preparation", "choose_device", "choose_precision", "ensemble_logits", "prepare_photometry", "threads"]
 
 
 @dataclass(frozen=True)
@@ -88,3 +88,15 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """Resolve `auto` to bfloat16 where the device multiplies matrices in it faster than in float32."""
+    if name != "auto":
+        return torch.bfloat16 if name == "bfloat16" else torch.float32
+    if device.type == "cuda":
+        is_fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch 2.6
+        is_fast = bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return torch.bfloat16 if is_fast else torch.float32

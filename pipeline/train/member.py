@@ -23,7 +23,7 @@ from pipeline.prepare.batches import shuffled_batches
 from pipeline.prepare.normalise import Normaliser
 from pipeline.prepare.resample import Resampled, complete
 from pipeline.train.experiment import Experiment, FitSettings
-from pipeline.train.inference import Preparation, choose_device, ensemble_logits, threads
+from pipeline.train.inference import Preparation, choose_device, choose_precision, ensemble_logits, threads
 from pipeline.train.state import TrainingState, optimizer_from_state, optimizer_to_state
 from pipeline.train.teacher import Teacher
 
@@ -102,6 +102,7 @@ class MemberRun:
     def __init__(self, data: TrainingData, experiment: Experiment, member: int) -> None:
         self.data, self.experiment, self.member = data, experiment, member
         self.device = choose_device(experiment.fit.device)
+        self.uses_bfloat16 = choose_precision(experiment.fit.precision, self.device) == torch.bfloat16
         with self.randomness(INITIAL_WEIGHTS):
             model = build_model(experiment.model, data.normaliser.inputs, data.n_classes, experiment.class_of_subtype)
         self.model = model.to(self.device)
@@ -177,8 +178,7 @@ class MemberRun:
 
     def loss(self, batch: LightCurveBatch, targets: Tensor, subtypes: Tensor) -> Tensor:
         """Cross-entropy with what is true, and with a teacher's probabilities of the very same batch."""
-        half = self.experiment.fit.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16):
             logits, finer = self.logits(batch)
         losses = F.cross_entropy(logits, targets, reduction="none")
         if finer is not None:
@@ -223,7 +223,9 @@ def make_schedule(
     if fit.schedule == "constant":
         return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     steps = fit.epochs * -(-n_objects // fit.batch_size)
-    return torch.optim.lr_scheduler.OneCycleLR(optimizer, fit.learning_rate, total_steps=steps + 1)
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, fit.learning_rate, total_steps=steps + 1, pct_start=fit.warmup
+    )
 
 
 def schedule_numbers(schedule: torch.optim.lr_scheduler.LRScheduler) -> dict[str, Any]:

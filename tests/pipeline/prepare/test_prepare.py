@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from astropy.constants import c
+from astropy.cosmology import FlatLambdaCDM
 
 from pipeline.prepare.augment import AugmentConfig, augment, drop_measurements, scatter_redshift, truncate
 from pipeline.prepare.extinction import correct_extinction
@@ -13,6 +15,7 @@ from pipeline.prepare.normalise import (
     NotFittedError,
     ObjectScale,
     build_normaliser,
+    luminosity_distance,
 )
 from pipeline.prepare.resample import Resampled, group_epochs
 from pipeline.prepare.selection import SelectionSettings, best_snr, select
@@ -22,6 +25,7 @@ from tests.builders import BANDS, make_light_curves, make_survey
 CONFIGS: dict[str, NormaliserConfig] = {"per_object": ObjectScale(), "global": GlobalScale()}
 VARIANTS: dict[str, NormaliserConfig] = {
     **CONFIGS,
+    "rest-frame": ObjectScale(rest_frame=True),
     "global-raw": GlobalScale(scale="none"),
     "global-gaps": GlobalScale(time="gaps"),
     "global-flux": GlobalScale(include_errors=False, include_observed=False),
@@ -127,6 +131,46 @@ def test_a_hidden_redshift_and_a_missing_one_look_alike() -> None:
     hidden = scatter_redshift(batch, 0.0, 1.0, seeded())
     context = build_normaliser(BANDS, ObjectScale())(hidden).context
     torch.testing.assert_close(context[0], context[1])
+
+
+def test_luminosity_distances_are_those_of_astropy() -> None:
+    cosmology = FlatLambdaCDM(H0=70, Om0=0.3)
+    redshift = np.geomspace(0.01, 3, 50)
+    hubble_distance = (c / cosmology.H0).to_value("Mpc")
+    ours = luminosity_distance(torch.from_numpy(redshift)).numpy() * hubble_distance
+    np.testing.assert_allclose(ours, cosmology.luminosity_distance(redshift).to_value("Mpc"), rtol=0.004)
+
+
+def test_what_is_alike_in_the_rest_frame_looks_alike_there_at_every_redshift() -> None:
+    near, far = 0.1, 0.5
+    ratio = luminosity_distance(torch.tensor([near, far]))
+    fainter = float(ratio[0] / ratio[1]) ** 2
+    curve = [(day, "r", flux, 1.0) for day, flux in ((0.0, 20.0), (10.0, 80.0), (40.0, 30.0))]
+    stretched = [(day * (1 + far) / (1 + near), band, flux * fainter, 1.0 * fainter) for day, band, flux, _ in curve]
+    light_curves = make_light_curves({"a": curve, "b": stretched}, PHOTOZ=[near, far], PHOTOZ_ERR=[0.01, 0.01])
+    features = build_normaliser(BANDS, ObjectScale(rest_frame=True))(
+        group_epochs(light_curves, BANDS, 0.5).batch(np.array([0, 1]))
+    )
+    torch.testing.assert_close(features.sequence[0, :, -2:], features.sequence[1, :, -2:])
+    torch.testing.assert_close(features.context[0, -1], features.context[1, -1])
+    assert not torch.allclose(features.sequence[0, :, -4:-2], features.sequence[1, :, -4:-2])
+
+
+@pytest.mark.parametrize("photoz", [np.nan, -0.2, 0.0])
+def test_a_redshift_that_says_nothing_of_distance_gives_finite_features(photoz: float) -> None:
+    curve = [(0.0, "g", 30.0, 5.0), (9.0, "g", 20.0, 5.0)]
+    light_curves = make_light_curves({"a": curve}, PHOTOZ=[photoz], PHOTOZ_ERR=[0.1])
+    batch = group_epochs(light_curves, BANDS, 0.5).batch(np.array([0]))
+    normaliser = build_normaliser(BANDS, ObjectScale(rest_frame=True))
+    features = normaliser(batch)
+    assert torch.isfinite(features.sequence).all()
+    assert torch.isfinite(features.context).all()
+    assert (features.context[0, -1] == 0) == np.isnan(photoz)
+
+
+def test_without_a_redshift_there_is_no_rest_frame() -> None:
+    with_rest = build_normaliser(BANDS, ObjectScale(use_redshift=False, rest_frame=True))
+    assert with_rest.inputs == build_normaliser(BANDS, ObjectScale(use_redshift=False)).inputs
 
 
 def test_augmentation_of_strength_zero_changes_nothing(steps: Resampled) -> None:

@@ -20,6 +20,7 @@ from pipeline.train.control import control_predictions
 from pipeline.train.ensemble import state_file
 from pipeline.train.experiment import Experiment
 from pipeline.train.fit import TrainingResult, choose_sample, train_classifier
+from pipeline.train.inference import choose_precision
 from pipeline.train.state import StateError, TrainingState
 from tests.builders import make_survey, make_truth
 from tests.killing import kill_in_training
@@ -88,6 +89,14 @@ def test_training_in_bfloat16_keeps_float32_weights_and_learns_as_much(
     assert not same_weights(first.checkpoint, trained[0].checkpoint)
     assert {values.dtype for values in first.checkpoint.weights[0].values()} == {torch.float32}
     assert first.history["VALID_LOSS"].min() == pytest.approx(trained[0].history["VALID_LOSS"].min(), abs=0.05)
+
+
+def test_auto_takes_bfloat16_only_where_it_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    for capabilities, expected in (({"amx_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found, raising=False)
+        assert choose_precision("auto", torch.device("cpu")) == expected
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert choose_precision("auto", torch.device("cpu")) == torch.float32
 
 
 def test_training_leaves_the_global_random_state_alone(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:

@@ -1,0 +1,176 @@
+"""What each choice is worth: `python -m tests.benchmarks.comparing STORE --of architectures --out FOLDER`.
+
+Each variant of an experiment is trained on the rows of `snflow protocols` that are asked for, all with the same CPU
+seconds (of a row, see SECONDS), and answers the test part. What is finished is kept in FOLDER, so that the same command
+goes on after a crash; --json writes all of it as one file. Run it on one free core.
+"""
+
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.classify.predict import Classifier
+from pipeline.classify.settings import ClassifySettings
+from pipeline.evaluate.evaluation import evaluate
+from pipeline.files import write_atomically
+from pipeline.protocols.data import ProtocolData
+from pipeline.protocols.draw import as_numbers
+from pipeline.protocols.run import ProtocolSettings, plan_draws
+from pipeline.provenance import versions
+from pipeline.train.experiment import Experiment
+from pipeline.train.fit import Sample, choose_sample, train_classifier, training_data
+from pipeline.train.member import MemberRun
+
+EXPERIMENTS: Final = Path(__file__).parents[2] / "flows" / "experiments"
+
+GRID: Final = ("resampler.kind=grid",)
+ONE_WAY: Final = ("model.bidirectional=false",)
+FILL: Final = ("resampler.kind=random_fill",)
+
+VARIANTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "architectures": {
+        "perceptron on a window of the grid": ("model.kind=window", *GRID),
+        "convolution, causal, on the grid": ("model.kind=convolution", *GRID),
+        "convolution, causal": ("model.kind=convolution",),
+        "rnn": ("model.cell=rnn", *ONE_WAY),
+        "gru": ("model.cell=gru", *ONE_WAY),
+        "lstm": ("model.cell=lstm", *ONE_WAY),
+        "bidirectional rnn": ("model.cell=rnn",),
+        "bidirectional gru": ("model.cell=gru",),
+        "bidirectional lstm": (),
+        "bidirectional lstm, mean of the steps": ("model.pooling=mean",),
+        "Phased LSTM": ("model.kind=phased",),
+        "transformer": ("model.kind=transformer",),
+    },
+    "resamplers": {
+        "nights, gap 0.5 d": (),
+        "gap 0.04 d (an hour)": ("resampler.gap_days=0.04",),
+        "gap 2 d": ("resampler.gap_days=2",),
+        "random fill, the mean of neighbours at test time": FILL,
+        "random fill, one at test time": (*FILL, "resampler.test_draws=1"),
+        "random fill, five at test time": (*FILL, "resampler.test_draws=5"),
+        "random fill, gap 0.5 d, five at test time": (*FILL, "resampler.test_draws=5", "resampler.gap_days=0.5"),
+        "grid, 3 d": GRID,
+    },
+    "augmentation": {
+        "all": (),
+        "none": tuple(f"augment.{name}=0" for name in ("drop", "noise", "truncate", "photoz", "hide_redshift")),
+        "no dropped measurements": ("augment.drop=0",),
+        "no noise": ("augment.noise=0",),
+        "no truncation": ("augment.truncate=0",),
+        "no scatter of the photo-z": ("augment.photoz=0",),
+        "no hidden redshift": ("augment.hide_redshift=0",),
+    },
+    "training": {
+        "classes alone": ("fit.subtypes=false",),
+        "subtypes": ("fit.subtypes=true",),
+        "subtypes, float32": ("fit.subtypes=true", "fit.precision=float32"),
+    },
+}
+"""What is compared: each variant says what it changes in the experiment."""
+
+SECONDS: Final = {"P1": 240.0, "P4": 80.0, "P10-z": 160.0}
+"""CPU seconds of training of each row; of others 240."""
+
+METRICS: Final = ("accuracy", "auc", "figure_of_merit", "log_loss", "ece")
+
+
+def main() -> None:
+    """Train and measure what is not finished yet, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.comparing", description=__doc__)
+    parser.add_argument("store", type=Path, help="catalogue with the SPCC")
+    parser.add_argument("--of", choices=VARIANTS, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--experiment", default="spcc")
+    parser.add_argument("--rows", nargs="+", default=["P1", "P4", "P10-z"], help="rows of snflow protocols")
+    parser.add_argument("--draws", type=int, default=1)
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of all variants")
+    parser.add_argument("--json", type=Path, help="file for the results")
+    arguments = parser.parse_args()
+    data = ProtocolData.read(arguments.store)
+    results = []
+    for place, (name, words) in enumerate(VARIANTS[arguments.of].items()):
+        out = arguments.out / f"{arguments.of}-{place:02d}"
+        for draw in plan_draws(
+            ProtocolSettings(
+                protocols=tuple(arguments.rows),
+                store=arguments.store,
+                out=out,
+                experiments=EXPERIMENTS,
+                experiment=arguments.experiment,
+                words=(*words, *arguments.set),
+                draws=arguments.draws,
+            )
+        ):
+            file = draw.folder / "result.json"
+            if not file.exists():
+                budget = SECONDS.get(draw.protocol.id, 240.0)
+                found = measure(data, draw.protocol, draw.experiment, draw.folder, budget)
+                told = {
+                    "variant": name,
+                    "row": draw.protocol.id,
+                    "draw": draw.number,
+                    "words": [*words, *arguments.set],
+                }
+                write_atomically(file, json.dumps({**told, **found}, indent=1) + "\n")
+            results.append(json.loads(file.read_text(encoding="utf-8")))
+            print(line(results[-1]), flush=True)
+    if arguments.json:
+        told = {"experiment": arguments.experiment, "data_hash": data.hash, "versions": versions()}
+        write_atomically(arguments.json, json.dumps({**told, "results": results}, indent=1) + "\n")
+
+
+def measure(data: ProtocolData, row: Any, experiment: Experiment, folder: Path, budget: float) -> dict[str, Any]:
+    """Train with a number of CPU seconds, and answer the test part."""
+    light_curves = data.seen_in(row)
+    sample = choose_sample(light_curves, data.truth, experiment)
+    epochs = max(3, round(budget / seconds_of_epoch(sample, experiment)))
+    experiment = experiment.model_copy(update={"fit": experiment.fit.model_copy(update={"epochs": epochs})})
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.process_time()
+    trained = train_classifier(light_curves, data.truth, experiment, folder)
+    seconds = time.process_time() - started
+    test, _ = sample.part(sample.split.test)
+    classifier = Classifier(trained.checkpoint, ClassifySettings(device="cpu"))
+    started = time.process_time()
+    predictions = classifier.predict(test)
+    rate = len(test) / (time.process_time() - started)
+    metrics = as_numbers(evaluate(predictions, data.truth, name=row.id, n_resamples=0))
+    return {
+        **{name: metrics[name] for name in METRICS},
+        "parameters": sum(value.numel() for value in trained.checkpoint.weights[0].values()),
+        "epochs": len(trained.history),
+        "train_cpu_seconds": round(seconds, 1),
+        "light_curves_per_cpu_second": round(rate),
+        "seeds": {"split": experiment.split.seed, "fit": experiment.fit.seed},
+    }
+
+
+def seconds_of_epoch(sample: Sample, experiment: Experiment) -> float:
+    """CPU seconds of one epoch of training and validation, the better of two."""
+    run = MemberRun(training_data(sample, experiment), experiment, 0)
+    seconds = []
+    for _ in range(2):
+        started = time.process_time()
+        run.train_epoch()
+        seconds.append(time.process_time() - started)
+    return float(np.min(seconds))
+
+
+def line(result: dict[str, Any]) -> str:
+    """One line of the table."""
+    metrics = "  ".join(f"{name} {result[name]:.4f}" for name in METRICS)
+    rates = f"{result['epochs']:4d} epochs, {result['train_cpu_seconds']:5.0f} s, {result['parameters']:,} parameters"
+    return f"{result['variant']:40s} {result['row']:6s} {metrics}  {rates}"
+
+
+if __name__ == "__main__":
+    main()
