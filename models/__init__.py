@@ -10,6 +10,7 @@ from pydantic import Field
 from models.base import FrozenConfig, Inputs, LightCurveBatch, LightCurveClassifier
 from models.convolution import ConvolutionClassifier, ConvolutionConfig
 from models.merged import MergedClassifier
+from models.parts import thin_out
 from models.phased import PhasedClassifier, PhasedConfig
 from models.recurrent import RecurrentClassifier, RecurrentConfig
 from models.transformer import TransformerClassifier, TransformerConfig
@@ -25,6 +26,7 @@ __all__ = [
     "MergedClassifier",
     "ModelConfig",
     "build_model",
+    "thin_out",
 ]
 
 ModelConfig = Annotated[

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.base import FrozenConfig, Inputs, LightCurveBatch, LightCurveClassifier
-from models.parts import Pooling, PoolingKind, make_head, needs_no_mask, with_context
+from models.parts import Dropout, Pooling, PoolingKind, make_head, needs_no_mask, with_context
 
 
 class ConvolutionConfig(FrozenConfig):
@@ -52,7 +52,7 @@ class Block(nn.Module):
         size = config.channels
         self.norms = nn.ModuleList([nn.LayerNorm(size), nn.LayerNorm(size)])
         self.convolutions = nn.ModuleList([CausalConvolution(size, config.kernel_size, dilation) for _ in range(2)])
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout, size)
 
     def forward(self, steps: Tensor) -> Tensor:
         """Map (batch, time, channel) to the same shape."""

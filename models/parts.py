@@ -13,6 +13,50 @@ PoolingKind = Literal["last", "mean", "attention"]
 """`last`: what is said at the last step; `attention`: learned weighted means, beside the plain one."""
 
 
+class Dropout(nn.Dropout):
+    """Drops units in training; in evaluation none, or, once fixed, always the same ones.
+
+    A network all of whose dropouts are fixed is a sample of the posterior of networks that training with dropout
+    stands for (Gal & Ghahramani 2016, arXiv:1506.02142).
+
+    Args:
+        share: of the units that is dropped.
+        size: units, the last dimension of what comes.
+    """
+
+    kept: Tensor | None
+
+    def __init__(self, share: float, size: int) -> None:
+        super().__init__(share)
+        self.size = size
+        self.register_buffer("kept", None, persistent=False)
+
+    def fix(self, generator: torch.Generator) -> None:
+        """Choose the units that evaluation drops, for every light curve and step; the others make up for them."""
+        is_kept = torch.rand(self.size, generator=generator) >= self.p
+        self.kept = is_kept / (1 - self.p)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map (…, size) to the same shape."""
+        if self.training or self.kept is None:
+            return super().forward(values)
+        return values * self.kept
+
+
+def thin_out(network: nn.Module, seed: int) -> None:
+    """Fix every dropout of a network, the same way for the same seed.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    dropouts = [module for module in network.modules() if isinstance(module, Dropout)]
+    if not dropouts:
+        raise ValueError("it has no layer that drops units, and cannot be thinned out: set fit.dropout_samples=0")
+    generator = torch.Generator().manual_seed(seed)
+    for dropout in dropouts:
+        dropout.fix(generator)
+
+
 class Attention(nn.Module):
     """Means over time with learned weights, one per head, and the plain mean beside them."""
 
@@ -59,7 +103,7 @@ def make_head(input_size: int, hidden_size: int, n_classes: int, dropout: float)
     if not hidden_size:
         return nn.Linear(input_size, n_classes)
     return nn.Sequential(
-        nn.Linear(input_size, hidden_size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_size, n_classes)
+        nn.Linear(input_size, hidden_size), nn.ReLU(), Dropout(dropout, hidden_size), nn.Linear(hidden_size, n_classes)
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.base import FrozenConfig, Inputs, LightCurveBatch, LightCurveClassifier
-from models.parts import Pooling, PoolingKind, is_traced, make_head, needs_no_mask, with_context
+from models.parts import Dropout, Pooling, PoolingKind, is_traced, make_head, needs_no_mask, with_context
 
 
 class PhasedConfig(FrozenConfig):
@@ -130,7 +130,7 @@ class PhasedClassifier(LightCurveClassifier):
             size = config.embedding_size
         sizes = (size, *config.hidden_sizes)
         self.layers = nn.ModuleList(PhasedLayer(config, before, after) for before, after in itertools.pairwise(sizes))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropouts = nn.ModuleList(Dropout(config.dropout, size) for size in config.hidden_sizes)
         self.pooling = Pooling(config.pooling, sizes[-1], config.attention_heads)
         self.head = make_head(self.pooling.output_size, config.head_size, n_classes, config.dropout)
 
@@ -139,7 +139,7 @@ class PhasedClassifier(LightCurveClassifier):
         mask = None if needs_no_mask(batch) else batch.mask
         days = self.inputs.days(batch)
         steps = self.embedding(with_context(batch))
-        for layer in self.layers:
-            steps = self.dropout(layer(steps, days, mask))
+        for layer, dropout in zip(self.layers, self.dropouts, strict=True):
+            steps = dropout(layer(steps, days, mask))
         logits: Tensor = self.head(self.pooling(steps, mask))
         return logits

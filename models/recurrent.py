@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import FrozenConfig, Inputs, LightCurveBatch, LightCurveClassifier
-from models.parts import Attention, last_step, make_head, masked_mean, needs_no_mask, with_context
+from models.parts import Attention, Dropout, last_step, make_head, masked_mean, needs_no_mask, with_context
 
 CELLS: Final[dict[str, Callable[..., nn.RNNBase]]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 RUN: Final[dict[str, Callable[..., tuple[Tensor, ...]]]] = {
@@ -104,7 +104,7 @@ class RecurrentClassifier(LightCurveClassifier):
             layers.append(RecurrentLayer(config, size, hidden_size))
             size = layers[-1].output_size
         self.layers = nn.ModuleList(layers)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropouts = nn.ModuleList(Dropout(config.dropout, layer.output_size) for layer in layers)
         self.attention = Attention(size, config.attention_heads) if config.pooling == "attention" else None
         size = self.attention.output_size if self.attention is not None else size
         self.head = make_head(size, config.head_size, n_classes, config.dropout)
@@ -119,24 +119,24 @@ class RecurrentClassifier(LightCurveClassifier):
         if self.attention is not None:
             pooled = self.attention(steps, mask)
         else:
-            pooled = masked_mean(steps, mask) if self.pooling == "mean" else self.dropout(last)
+            pooled = masked_mean(steps, mask) if self.pooling == "mean" else self.dropouts[-1](last)
         logits: Tensor = self.head(pooled)
         return logits
 
     def read(self, steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Run embedding and layers: outputs of each step, and what the last layer says last."""
         steps = self.embedding(steps * mask[..., None])
-        for layer in self.layers:
+        for layer, dropout in zip(self.layers, self.dropouts, strict=True):
             outputs, last = layer(steps, mask)
-            steps = self.dropout(outputs)
+            steps = dropout(outputs)
         return steps, last
 
     def read_whole(self, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Do what `read` does where every step exists, faster."""
         embedding = self.embedding if isinstance(self.embedding, nn.Linear) else None
-        for layer in self.layers:
+        for layer, dropout in zip(self.layers, self.dropouts, strict=True):
             outputs, last = layer.without_padding(steps, embedding)  # type: ignore[operator]
-            steps, embedding = self.dropout(outputs), None
+            steps, embedding = dropout(outputs), None
         return steps, last
 
 

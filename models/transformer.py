@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.base import FrozenConfig, Inputs, LightCurveBatch, LightCurveClassifier
-from models.parts import Pooling, make_head, needs_no_mask, with_context
+from models.parts import Dropout, Pooling, make_head, needs_no_mask, with_context
 
 PERIODS: Final = (2.0, 1000.0)
 """Shortest and longest period of the waves that encode time [d]."""
@@ -75,12 +75,12 @@ class Layer(nn.Module):
         self.feedforward = nn.Sequential(
             nn.Linear(width, config.feedforward), nn.GELU(), nn.Linear(config.feedforward, width)
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropouts = nn.ModuleList([Dropout(config.dropout, width), Dropout(config.dropout, width)])
 
     def forward(self, steps: Tensor, mask: Tensor | None) -> Tensor:
         """Map (batch, time, width) to the same shape; steps that do not exist are not looked at."""
-        steps = steps + self.dropout(self.look(self.norms[0](steps), mask))
-        changed: Tensor = steps + self.dropout(self.feedforward(self.norms[1](steps)))
+        steps = steps + self.dropouts[0](self.look(self.norms[0](steps), mask))
+        changed: Tensor = steps + self.dropouts[1](self.feedforward(self.norms[1](steps)))
         return changed
 
     def look(self, steps: Tensor, mask: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.base import FrozenConfig, Inputs, LightCurveBatch, LightCurveClassifier
+from models.parts import Dropout
 
 
 class WindowConfig(FrozenConfig):
@@ -32,7 +33,7 @@ class WindowClassifier(LightCurveClassifier):
         size = config.steps * (inputs.n_features + 1) + inputs.n_context
         layers: list[nn.Module] = []
         for hidden_size in config.hidden_sizes:
-            layers += [nn.Linear(size, hidden_size), nn.ReLU(), nn.Dropout(config.dropout)]
+            layers += [nn.Linear(size, hidden_size), nn.ReLU(), Dropout(config.dropout, hidden_size)]
             size = hidden_size
         self.layers = nn.Sequential(*layers, nn.Linear(size, n_classes))
 

@@ -205,8 +205,12 @@ class _Incumbent:
 
     def has_learnt_this(self, mark: str, experiment: Experiment) -> bool:
         """Whether a training would give this very classifier."""
-        is_same = self.checkpoint.card.get("fingerprint") == mark
-        return is_same and len(self.checkpoint.weights) == experiment.fit.members
+        own, asked = self.checkpoint.experiment.fit, experiment.fit
+        has_same_weights = self.checkpoint.card.get("fingerprint") == mark
+        has_same_members = (
+            len(self.checkpoint.weights) == asked.members and own.dropout_samples == asked.dropout_samples
+        )
+        return has_same_weights and has_same_members
 
 
 def _find_incumbent(name: str, registry: Registry) -> _Incumbent | None:

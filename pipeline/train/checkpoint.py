@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
@@ -18,7 +19,7 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import load, save
 from torch import Tensor
 
-from models import LightCurveClassifier, build_model
+from models import LightCurveClassifier, build_model, thin_out
 from pipeline.files import replace_folder
 from pipeline.prepare.normalise import Normaliser, build_normaliser
 from pipeline.schema import ZP_INTERNAL
@@ -69,7 +70,7 @@ class Checkpoint:
     Attributes:
         experiment: the settings it was trained with; they name its bands, classes, resampler and network.
         normaliser: fitted on the training objects.
-        weights: one state dictionary a member of the ensemble.
+        weights: one state dictionary a trained network.
         temperature: divides the logits (calibration on validation objects).
         thresholds: on P(Ia), chosen on validation objects, by purpose.
         accepts: what data it accepts.
@@ -111,17 +112,27 @@ class Checkpoint:
         return hashlib.sha256(self._weight_bytes()).hexdigest()
 
     def networks(self, device: torch.device | str = "cpu") -> list[LightCurveClassifier]:
-        """Build the networks with their weights.
+        """Build the members of the ensemble: the trained networks, or so many thinned out ones of each as settings say.
 
         Raises:
             CheckpointError: if the weights are not those of such a network.
         """
         try:
-            return [self._network(weights).to(device).eval() for weights in self.weights]
+            return [
+                network.to(device).eval() for place in range(len(self.weights)) for network in self._answering(place)
+            ]
         except (RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.name}: its weights and its settings do not belong together: {error}"
             ) from None
+
+    def _answering(self, place: int) -> list[LightCurveClassifier]:
+        """Build what a trained network answers as; which units a sample does without depends on the seeds alone."""
+        fit = self.experiment.fit
+        samples = [self._network(self.weights[place]) for _ in range(max(fit.dropout_samples, 1))]
+        for sample, network in enumerate(samples[: fit.dropout_samples]):
+            thin_out(network, int(np.random.SeedSequence([fit.seed, place, sample]).generate_state(1)[0]))
+        return samples
 
     def _network(self, weights: Mapping[str, Tensor]) -> LightCurveClassifier:
         with torch.device("meta"):  # draws no initial weights
@@ -213,7 +224,7 @@ def card_text(checkpoint: Checkpoint) -> str:
         f"- Tells apart: {', '.join(checkpoint.classes)}",
         f"- Bands, in order: {', '.join(experiment.bands)}; FLUXCAL at {checkpoint.accepts.zeropoint:g} mag AB",
         f"- Redshift it reads: {checkpoint.accepts.redshift}; objects without one are accepted",
-        f"- Networks: {len(checkpoint.weights)} × {experiment.model.kind}",
+        f"- Networks: {len(checkpoint.weights)} × {experiment.model.kind}" + _sampled(experiment.fit.dropout_samples),
         f"- Temperature: {checkpoint.temperature:.4f}",
         *(f"- Threshold on P(Ia) for {name}: {value:.4f}" for name, value in checkpoint.thresholds.items()),
         *([] if checkpoint.novelty is None else [f"- Called novel: NOVELTY above {checkpoint.novelty_threshold:.4f}"]),
@@ -223,6 +234,10 @@ def card_text(checkpoint: Checkpoint) -> str:
         *_nested(checkpoint.card),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _sampled(samples: int) -> str:
+    return f", each as {samples} members thinned out by dropout" if samples else ""
 
 
 def _nested(values: Mapping[str, Any], indent: str = "") -> list[str]:

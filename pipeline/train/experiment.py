@@ -48,6 +48,9 @@ class FitSettings(FrozenConfig):
     """Share of the teacher's probabilities in the loss; the true classes have the rest."""
     members: int = Field(default=1, ge=1)
     """Networks of the ensemble, each from its own seed, trained side by side on the cores there are."""
+    dropout_samples: int = Field(default=0, ge=0, le=100)
+    """Members that each trained network answers as, each without the units that a dropout of its own drops (Monte Carlo
+    dropout, Gal & Ghahramani 2016, arXiv:1506.02142); 0: it answers as itself. No weight depends on it."""
     seed: int = 1
     threads: int = Field(default=1, ge=1)
     """Threads of each network; only 1 repeats bit for bit."""
@@ -101,6 +104,18 @@ class Experiment(FrozenConfig):
         sections = {name: values[name] for name in kinds if isinstance(values.get(name), Mapping)}
         plain = {name: section for name, section in sections.items() if "preset" not in section}
         return {**values, **{name: {"kind": kinds[name], **section} for name, section in plain.items()}}
+
+    @model_validator(mode="after")
+    def samples_differ(self) -> Experiment:
+        """Refuse samples of a dropout that drops nothing, or everything."""
+        samples, share = self.fit.dropout_samples, self.model.dropout
+        if samples and not 0 < share < 1:
+            raise SettingsError(
+                f"fit.dropout_samples is {samples} and model.dropout is {share:g}, so that the samples would all be "
+                "the same: train with dropout, such as model.dropout=0.1, or set fit.dropout_samples=0 (fit.members "
+                "makes an ensemble of networks)"
+            )
+        return self
 
     @model_validator(mode="after")
     def window_holds_the_grid(self) -> Experiment:

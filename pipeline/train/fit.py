@@ -48,7 +48,7 @@ SAYS_NOTHING_OF_WEIGHTS: Final[dict[str, Any]] = {
     "name": True,
     "description": True,
     "protocol": True,
-    "fit": {"members", "teacher", "teacher_weight"},
+    "fit": {"members", "dropout_samples", "teacher", "teacher_weight"},
 }
 """Settings that leave the weights of a member as they are; a larger ensemble keeps the members it has.
 

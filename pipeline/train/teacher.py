@@ -52,9 +52,11 @@ class Teacher:
     @property
     def hash(self) -> str:
         """32 hexadecimal digits over all that decides its answers."""
-        checkpoint = self.checkpoint
+        checkpoint, fit = self.checkpoint, self.checkpoint.experiment.fit
         settings = checkpoint.experiment.model_dump(mode="json", include=set(SAME_AS_TEACHER))
         content = [checkpoint.weights_sha256, checkpoint.temperature, checkpoint.normaliser.state(), settings]
+        if fit.dropout_samples:
+            content.append({"dropout_samples": fit.dropout_samples, "seed": fit.seed})
         return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
     def settings_for(self, experiment: Experiment) -> Experiment:

@@ -20,6 +20,7 @@ from models import (
     build_model,
 )
 from models.convolution import CausalConvolution, ConvolutionClassifier, ConvolutionConfig
+from models.parts import Dropout, thin_out
 from models.phased import PhasedClassifier, PhasedConfig, PhasedLayer, TimeGate
 from models.recurrent import RecurrentClassifier, RecurrentConfig, RecurrentLayer
 from models.transformer import TransformerConfig
@@ -73,6 +74,10 @@ def build(config: ModelConfig, inputs: Inputs = INPUTS, seed: int = 1) -> LightC
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build_model(config, inputs, n_classes=3).eval()
+
+
+def drops(config: ModelConfig) -> bool:
+    return any(isinstance(module, Dropout) for module in build(config).modules())
 
 
 def take(batch: LightCurveBatch, rows: list[int]) -> LightCurveBatch:
@@ -172,6 +177,61 @@ def test_training_without_dropout_equals_evaluation(classifier: LightCurveClassi
             module.p = 0.0
     expected = classifier(make_batch())
     torch.testing.assert_close(classifier.train()(make_batch()), expected)
+
+
+def thinned(config: ModelConfig, seed: int = 1) -> LightCurveClassifier:
+    network = build(config)
+    thin_out(network, seed)
+    return network
+
+
+WITH_DROPOUT = pytest.mark.parametrize("config", [one for one in CONFIGS if one.dropout and drops(one)], ids=label)
+
+
+@WITH_DROPOUT
+def test_a_thinned_network_answers_alone_as_in_company_and_padding(config: ModelConfig) -> None:
+    network, batch = thinned(config), make_batch()
+    expected = network(batch)
+    torch.testing.assert_close(network(batch), expected, atol=0, rtol=0)
+    garbage = torch.where(batch.mask[..., None], batch.sequence, torch.tensor(99.0))
+    torch.testing.assert_close(network(replace(batch, sequence=garbage)), expected)
+    with torch.inference_mode():
+        alone = torch.cat([network(take(batch, [row])) for row in range(len(batch))])
+    torch.testing.assert_close(alone, expected, atol=1e-5, rtol=1e-5)
+
+
+@WITH_DROPOUT
+def test_the_seed_says_which_units_a_thinned_network_does_without(config: ModelConfig) -> None:
+    answers = torch.stack([thinned(config, seed)(make_batch()) for seed in (1, 1, *range(2, 12))])
+    assert torch.equal(answers[0], answers[1])
+    assert len(answers[1:].unique(dim=0)) > 1
+    assert not torch.allclose(answers[1:].mean(dim=0), build(config)(make_batch()))
+
+
+@WITH_DROPOUT
+def test_thinning_a_network_changes_neither_its_weights_nor_its_training(config: ModelConfig) -> None:
+    plain, thin = build(config).train(), thinned(config).train()
+    assert plain.state_dict().keys() == thin.state_dict().keys()
+    torch.manual_seed(3)
+    expected = plain(make_batch())
+    torch.manual_seed(3)
+    assert torch.equal(thin(make_batch()), expected)
+
+
+def test_a_network_without_dropout_cannot_be_thinned_out() -> None:
+    with pytest.raises(ValueError, match=r"set fit\.dropout_samples=0"):
+        thin_out(build(WindowConfig(hidden_sizes=())), 1)
+
+
+def test_a_fixed_dropout_drops_the_same_share_of_units_everywhere_and_keeps_their_mean() -> None:
+    dropout = Dropout(0.25, 10_000).eval()
+    values = torch.ones(2, 3, 10_000)
+    assert torch.equal(dropout(values), values)
+    dropout.fix(torch.Generator().manual_seed(1))
+    dropped = dropout(values)
+    assert torch.equal(dropped, dropped[:1, :1].expand_as(dropped))
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / 0.75])
+    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
 
 
 def test_a_bidirectional_layer_equals_torchs_own_on_packed_sequences() -> None:

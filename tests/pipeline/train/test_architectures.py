@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pipeline.train.export import export_onnx, graph_inputs
 from pipeline.train.fit import TrainingResult, train_classifier
 from pipeline.train.inference import prepare_photometry
 from pipeline.train.teacher import Teacher
-from pipeline.train.verify import verify_checkpoint
+from pipeline.train.verify import verify_checkpoint, with_answers
 from tests.builders import make_survey
 
 SMALL = {
@@ -49,6 +50,13 @@ def experiment(kind: str, resampler: str, subtypes: bool = False, rest_frame: bo
 def trained(kind: str, resampler: str, **changes: Any) -> TrainingResult:
     with tempfile.TemporaryDirectory(prefix="snflow-test-") as folder:
         return train_classifier(*make_survey(60), experiment(kind, resampler, **changes), Path(folder))
+
+
+def sampled(kind: str, resampler: str) -> Checkpoint:
+    """A trained classifier that answers as three members, thinned out by dropout."""
+    checkpoint = trained(kind, resampler).checkpoint
+    fit = checkpoint.experiment.fit.model_copy(update={"dropout_samples": 3})
+    return with_answers(replace(checkpoint, experiment=checkpoint.experiment.model_copy(update={"fit": fit})))
 
 
 def test_every_architecture_is_in_this_suite() -> None:
@@ -96,8 +104,31 @@ def test_a_saved_classifier_gives_its_stored_answers(kind: str, resampler: str, 
     assert verify_checkpoint(tmp_path / "model").largest <= 1e-6
 
 
+@EVERY_CASE
+def test_members_by_dropout_are_the_same_for_all_and_always_and_weigh_nothing(
+    kind: str, resampler: str, tmp_path: Path
+) -> None:
+    checkpoint, light_curves = sampled(kind, resampler), make_survey(40, seed=5)[0]
+    expected = Classifier(checkpoint, ClassifySettings(members=True)).classify(light_curves)
+    assert {"P_Ia_0", "P_Ia_1", "P_Ia_2"} < set(expected.table)
+    assert expected.table["P_Ia_STD"].max() > 0
+    plain = Classifier(trained(kind, resampler).checkpoint).classify(light_curves)
+    assert not np.array_equal(plain.probabilities, expected.probabilities)
+    order = np.random.default_rng(0).permutation(40)
+    shuffled = Classifier(checkpoint, ClassifySettings(chunk_objects=7)).classify(light_curves.take(order))
+    np.testing.assert_allclose(shuffled.probabilities, expected.probabilities[order], atol=1e-5)
+    for name, one in {"plain": trained(kind, resampler).checkpoint, "sampled": checkpoint}.items():
+        one.save(tmp_path / name)
+    assert verify_checkpoint(tmp_path / "sampled").largest <= 1e-6
+    again = Classifier(Checkpoint.load(tmp_path / "sampled")).classify(light_curves)
+    np.testing.assert_array_equal(again.probabilities, expected.probabilities)
+    sizes = [sum(file.stat().st_size for file in (tmp_path / name).iterdir()) for name in ("plain", "sampled")]
+    assert sizes[1] < sizes[0] + 100
+
+
 GRAPHS = [
     *((*case, {}) for case in CASES),
+    *((*case, {"samples": 3}) for case in CASES),
     *(("recurrent", "nightly", {"pooling": name}) for name in ("last", "mean")),
     ("recurrent", "nightly", {"subtypes": True}),
     ("recurrent", "nightly", {"rest_frame": True}),
@@ -110,7 +141,8 @@ def test_a_graph_gives_the_classifiers_probabilities_for_any_number_of_objects_a
 ) -> None:
     pytest.importorskip("onnx", reason="onnx is not installed: pip install 'snflow[onnx]'")
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    checkpoint = trained(kind, resampler, **changes).checkpoint
+    is_sampled = "samples" in changes
+    checkpoint = sampled(kind, resampler) if is_sampled else trained(kind, resampler, **changes).checkpoint
     checkpoint.save(tmp_path / "model")
     export_onnx(tmp_path / "model", tmp_path / "model.onnx")
     light_curves, _ = make_survey(20, seed=3)

@@ -18,7 +18,7 @@ from pipeline.train.fit import TrainingResult, choose_sample, train_classifier, 
 from pipeline.train.member import MemberRun
 from pipeline.train.registry import Registry
 from pipeline.train.state import StateError
-from pipeline.train.teacher import TeacherError, load_teacher, settings_of_student
+from pipeline.train.teacher import Teacher, TeacherError, load_teacher, settings_of_student
 from tests.builders import make_batch, make_survey
 from tests.killing import kill_in_training
 
@@ -132,6 +132,13 @@ def test_a_training_with_another_teaching_is_not_resumed(
     train_classifier(*survey, experiment(run, {"epochs": 1}), tmp_path)
     with pytest.raises(StateError, match="other settings or data"):
         train_classifier(*survey, experiment(run, {"epochs": 1, **change}, **GLOBAL), tmp_path)
+
+
+def test_a_teacher_that_answers_by_dropout_is_another_teacher(run: Path) -> None:
+    checkpoint = Checkpoint.load(run / "model")
+    fits = [checkpoint.experiment.fit.model_copy(update={"dropout_samples": samples}) for samples in (0, 2, 3)]
+    experiments = [checkpoint.experiment.model_copy(update={"fit": fit}) for fit in fits]
+    assert len({Teacher(replace(checkpoint, experiment=one), None).hash for one in experiments}) == 3
 
 
 def test_a_training_that_an_earlier_teacher_began_is_not_resumed(run: Path, survey: Survey, tmp_path: Path) -> None:

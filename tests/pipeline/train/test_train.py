@@ -171,6 +171,25 @@ def test_a_larger_ensemble_keeps_the_members_it_has(survey: tuple[LightCurves, T
     assert all(torch.equal(first[name], two.checkpoint.weights[0][name]) for name in first)
 
 
+def test_members_by_dropout_need_no_further_training(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
+    plain = train_classifier(*survey, experiment(), tmp_path).checkpoint
+    before = state_file(tmp_path / "training", 0).stat().st_mtime_ns
+    sampled = train_classifier(*survey, experiment(dropout_samples=4), tmp_path).checkpoint
+    assert state_file(tmp_path / "training", 0).stat().st_mtime_ns == before
+    assert sampled.name == plain.name
+    assert (len(plain.networks()), len(sampled.networks())) == (1, 4)
+    assert "1 × recurrent, each as 4 members thinned out by dropout" in (tmp_path / "model" / "card.md").read_text()
+    both = replace(sampled, weights=[*sampled.weights, *sampled.weights]).networks()
+    kept = [tuple(both[place].dropouts[0].kept.tolist()) for place in range(8)]
+    assert len(set(kept)) > 4, "each trained network has dropouts of its own"
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_samples_that_would_all_be_the_same_are_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=r"dropout_samples is 3 and model\.dropout is \d.*train with dropout"):
+        Experiment.model_validate({**SMALL, "model": {"dropout": share}, "fit": {"dropout_samples": 3}})
+
+
 def test_a_state_of_other_settings_is_not_resumed(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
     train_classifier(*survey, experiment(), tmp_path)
     with pytest.raises(StateError, match="other settings or data"):
