@@ -47,16 +47,34 @@ PRESETS: Final[dict[str, ModelConfig]] = {
     "default": RecurrentConfig(),
     # Charnock & Moss 2017, arXiv:1606.07442: unidirectional LSTM, dropout 0.5 between layers, consensus over time.
     "charnock17": RecurrentConfig(
-        hidden_sizes=(16, 16), bidirectional=False, pooling="consensus", embedding_size=0, head_size=0, dropout=0.5
+        hidden_sizes=(16, 16),
+        bidirectional=False,
+        pooling="consensus",
+        embedding_size=0,
+        head_size=0,
+        dropout=0.5,
+        dropout_at="each_step",
     ),
     "charnock17-4": RecurrentConfig(
-        hidden_sizes=(4,), bidirectional=False, pooling="consensus", embedding_size=0, head_size=0, dropout=0.5
+        hidden_sizes=(4,),
+        bidirectional=False,
+        pooling="consensus",
+        embedding_size=0,
+        head_size=0,
+        dropout=0.5,
+        dropout_at="each_step",
     ),
     # Moss 2018, arXiv:1810.06441: two layers of Phased LSTM, the last output.
     "moss18": PhasedConfig(hidden_sizes=(128, 128), pooling="last", embedding_size=0, head_size=0, dropout=0.0),
     # Möller & de Boissière 2020, arXiv:1901.06384: the baseline of SuperNNova.
     "moller20": RecurrentConfig(
-        hidden_sizes=(32, 32), bidirectional=True, pooling="mean", embedding_size=0, head_size=0, dropout=0.05
+        hidden_sizes=(32, 32),
+        bidirectional=True,
+        pooling="mean",
+        embedding_size=0,
+        head_size=0,
+        dropout=0.05,
+        dropout_at="each_step",
     ),
 }
 

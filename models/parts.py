@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.base import LightCurveBatch
 
@@ -22,13 +23,15 @@ class Dropout(nn.Dropout):
     Args:
         share: of the units that is dropped.
         size: units, the last dimension of what comes.
+        at_all_steps: a unit that training drops of a light curve is dropped at all its steps, not at each by chance.
     """
 
     kept: Tensor | None
 
-    def __init__(self, share: float, size: int) -> None:
+    def __init__(self, share: float, size: int, at_all_steps: bool = False) -> None:
         super().__init__(share)
         self.size = size
+        self.at_all_steps = at_all_steps
         self.register_buffer("kept", None, persistent=False)
 
     def fix(self, generator: torch.Generator) -> None:
@@ -38,6 +41,8 @@ class Dropout(nn.Dropout):
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (…, size) to the same shape."""
+        if self.training and self.at_all_steps and values.dim() == 3:
+            return values * F.dropout(torch.ones_like(values[:, :1]), self.p)
         if self.training or self.kept is None:
             return super().forward(values)
         return values * self.kept

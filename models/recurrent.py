@@ -40,6 +40,8 @@ class RecurrentConfig(FrozenConfig):
     """Units of the hidden layer after pooling; 0: none."""
     dropout: float = 0.1
     """Share of units dropped after each recurrent layer and before the head's last layer, in training."""
+    dropout_at: Literal["all_steps", "each_step"] = "all_steps"
+    """Whether a unit is dropped at all steps of a light curve (Gal & Ghahramani 2016), or at each step by chance."""
 
 
 class RecurrentLayer(nn.Module):
@@ -104,7 +106,8 @@ class RecurrentClassifier(LightCurveClassifier):
             layers.append(RecurrentLayer(config, size, hidden_size))
             size = layers[-1].output_size
         self.layers = nn.ModuleList(layers)
-        self.dropouts = nn.ModuleList(Dropout(config.dropout, layer.output_size) for layer in layers)
+        whole = config.dropout_at == "all_steps"
+        self.dropouts = nn.ModuleList(Dropout(config.dropout, layer.output_size, whole) for layer in layers)
         self.attention = Attention(size, config.attention_heads) if config.pooling == "attention" else None
         size = self.attention.output_size if self.attention is not None else size
         self.head = make_head(size, config.head_size, n_classes, config.dropout)

@@ -317,3 +317,14 @@ def test_a_class_is_as_probable_as_its_subtypes_together() -> None:
     merged, subtypes = network(batch).softmax(dim=1), network.network(batch).softmax(dim=1)
     expected = torch.stack([subtypes[:, 0], subtypes[:, 2], subtypes[:, 1] + subtypes[:, 3]], dim=1)
     torch.testing.assert_close(merged, expected)
+
+
+def test_training_drops_a_unit_at_all_steps_of_a_light_curve_or_at_each_by_chance() -> None:
+    torch.manual_seed(0)
+    ones = torch.ones(5, 40, 8)
+    whole, single = (Dropout(0.5, 8, at_all_steps=whole).train()(ones) for whole in (True, False))
+    assert set(whole.unique().tolist()) == set(single.unique().tolist()) == {0.0, 2.0}
+    assert (whole == whole[:, :1]).all()
+    assert not (single == single[:, :1]).all()
+    assert not (whole == whole[:1]).all(), "each light curve loses others"
+    assert (Dropout(0.5, 8, at_all_steps=True).eval()(ones) == 1).all()
