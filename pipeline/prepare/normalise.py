@@ -31,6 +31,10 @@ class ObjectScale(FrozenConfig):
     kind: Literal["per_object"] = "per_object"
     use_redshift: bool = True
     """Give the network the host photo-z and its error, where known."""
+    use_scale: bool = True
+    """Give the network the scale; without it, it cannot tell a bright object from a faint one but by the S/N."""
+    error_floor: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the scale that is added to each error in quadrature, so that no S/N tells of a survey's depth alone."""
 
 
 class GlobalScale(FrozenConfig):
@@ -129,6 +133,7 @@ class PerObjectNormaliser(Normaliser):
 
     def __init__(self, bands: tuple[str, ...], config: ObjectScale) -> None:
         super().__init__(bands, config.use_redshift)
+        self.config = config
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -138,7 +143,7 @@ class PerObjectNormaliser(Normaliser):
     @property
     def context_names(self) -> tuple[str, ...]:
         """Names of the features of an object, in order."""
-        return ("log_scale", *self.redshift_names, "mwebv")
+        return (*(["log_scale"] if self.config.use_scale else []), *self.redshift_names, "mwebv")
 
     @property
     def days_per_unit(self) -> float:
@@ -153,21 +158,27 @@ class PerObjectNormaliser(Normaliser):
         scale, brightest_day = brightest_point(batch)
         present = batch.flux_err > 0
         wide = scale[:, None, None]
-        snr = torch.where(present, batch.flux / torch.where(present, batch.flux_err, 1), 0).asinh()
+        error = batch.flux_err
+        if self.config.error_floor:
+            error = torch.where(present, (error**2 + (self.config.error_floor * wide) ** 2).sqrt(), 0)
+        snr = torch.where(present, batch.flux / torch.where(present, error, 1), 0).asinh()
         since = (batch.days - brightest_day[:, None]) * batch.mask / DAYS_SCALE
         gaps = days_since_previous(batch) / GAP_SCALE
         sequence = torch.cat(
-            [batch.flux / wide, batch.flux_err / wide, snr, batch.observed.float(), since[..., None], gaps[..., None]],
+            [batch.flux / wide, error / wide, snr, batch.observed.float(), since[..., None], gaps[..., None]],
             dim=-1,
         )
-        header = [scale.log10(), *self.redshift_context(batch.header), batch.header[:, 2].nan_to_num(0)]
+        header = [*self.redshift_context(batch.header), batch.header[:, 2].nan_to_num(0)]
+        if self.config.use_scale:
+            header = [scale.log10(), *header]
         return LightCurveBatch(sequence, batch.mask, torch.stack(header, dim=1))
 
     def inverse(self, batch: LightCurveBatch) -> tuple[Tensor, Tensor]:
         """Return (flux, flux_err), (batch, time, band), from features."""
-        scale = 10 ** batch.context[:, :1, None]
         n_bands = len(self.bands)
-        return batch.sequence[..., :n_bands] * scale, batch.sequence[..., n_bands : 2 * n_bands] * scale
+        scale = 10 ** batch.context[:, :1, None] if self.config.use_scale else torch.nan
+        flux, error = batch.sequence[..., :n_bands], batch.sequence[..., n_bands : 2 * n_bands]
+        return flux * scale, (error**2 - self.config.error_floor**2).clamp(min=0).sqrt() * scale
 
     def state(self) -> dict[str, list[float]]:
         """Nothing was learned."""
