@@ -174,7 +174,7 @@ class PerObjectNormaliser(Normaliser):
         return LightCurveBatch(sequence, batch.mask, torch.stack(header, dim=1))
 
     def inverse(self, batch: LightCurveBatch) -> tuple[Tensor, Tensor]:
-        """Return (flux, flux_err), (batch, time, band), from features."""
+        """Return (flux, flux_err), (batch, time, band), from features; NaN where the scale is not one of them."""
         n_bands = len(self.bands)
         scale = 10 ** batch.context[:, :1, None] if self.config.use_scale else torch.nan
         flux, error = batch.sequence[..., :n_bands], batch.sequence[..., n_bands : 2 * n_bands]

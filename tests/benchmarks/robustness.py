@@ -46,27 +46,27 @@ QUICK: Final = ("model.hidden_sizes=[48,48]", "fit.epochs=25", "fit.members=1", 
 
 MEASURED: Final = ("accuracy", "auc", "figure_of_merit", "purity", "completeness", "log_loss")
 
-WINDOW: Final = "resampler.window_days=[60,130]"
+WINDOW: Final = "resampler.window_days=[80,170]"
+FLOOR: Final = "normaliser.error_floor=0.05"
 CANDIDATES: Final[dict[str, tuple[str, ...]]] = {
     "as the SPCC": (),
     "window": (WINDOW,),
-    "error floor 0.05": (WINDOW, "normaliser.error_floor=0.05"),
-    "brightness 0.3": (WINDOW, "augment.brightness=0.3"),
-    "band noise 2": (WINDOW, "augment.band_noise=2"),
-    "zeropoint 0.05": (WINDOW, "augment.zeropoint=0.05"),
-    "error scale 0.5": (WINDOW, "augment.error_scale=0.5"),
-    "drop night 0.5": (WINDOW, "augment.drop_night=0.5"),
-    "truncate start 0.3": (WINDOW, "augment.truncate_start=0.3"),
-    "stretch 0.1": (WINDOW, "augment.stretch=0.1"),
-    "drop band 0.1": (WINDOW, "augment.drop_band=0.1"),
-    "drop 0.6": (WINDOW, "augment.drop=0.6"),
-    "noise 3": (WINDOW, "augment.noise=3"),
-    "no scale": (WINDOW, "normaliser.use_scale=false"),
-    "hide redshift 0.5": (WINDOW, "augment.hide_redshift=0.5"),
-    "photo-z 1.5": (WINDOW, "augment.photoz=1.5"),
-    "error floor 0.1": (WINDOW, "normaliser.error_floor=0.1"),
-    "brightness 1": (WINDOW, "augment.brightness=1"),
-    "zeropoint 0.1": (WINDOW, "augment.zeropoint=0.1"),
+    "error floor": (FLOOR,),
+    "both": (WINDOW, FLOOR),
+    "both, window 60 to 130": ("resampler.window_days=[60,130]", FLOOR),
+    "both, floor 0.1": (WINDOW, "normaliser.error_floor=0.1"),
+    "both, drop 0.6": (WINDOW, FLOOR, "augment.drop=0.6"),
+    "both, drop night 0.6": (WINDOW, FLOOR, "augment.drop_night=0.6"),
+    "both, drop band 0.1": (WINDOW, FLOOR, "augment.drop_band=0.1"),
+    "both, truncate start 0.3": (WINDOW, FLOOR, "augment.truncate_start=0.3"),
+    "both, band noise 2": (WINDOW, FLOOR, "augment.band_noise=2"),
+    "both, error scale 0.5": (WINDOW, FLOOR, "augment.error_scale=0.5"),
+    "both, brightness 0.3": (WINDOW, FLOOR, "augment.brightness=0.3"),
+    "both, zeropoint 0.05": (WINDOW, FLOOR, "augment.zeropoint=0.05"),
+    "both, stretch 0.1": (WINDOW, FLOOR, "augment.stretch=0.1"),
+    "both, hide redshift 0.5": (WINDOW, FLOOR, "augment.hide_redshift=0.5"),
+    "both, photo-z 1.5": (WINDOW, FLOOR, "augment.photoz=1.5"),
+    "both, no scale": (WINDOW, FLOOR, "normaliser.use_scale=false"),
 }
 """Settings of each candidate, on top of those of the experiment `spcc` and of QUICK."""
 
