@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from pydantic import Field
@@ -12,6 +15,9 @@ from pipeline.prepare.batches import PhotometryBatch
 from pipeline.settings import FrozenConfig
 
 __all__ = ["AugmentConfig", "augment"]
+
+Change: TypeAlias = Callable[[PhotometryBatch, float, torch.Generator], PhotometryBatch]
+"""Takes a batch, how strongly to change it, and a generator."""
 
 
 class AugmentConfig(FrozenConfig):
@@ -27,13 +33,42 @@ class AugmentConfig(FrozenConfig):
     """Extra scatter of the photo-z in units of its error."""
     hide_redshift: float = Field(default=0.15, ge=0, le=1)
     """Probability that an object's redshift is hidden, so that one model also takes objects without one."""
+    truncate_start: float = Field(default=0.0, ge=0, le=1)
+    """Probability that an object is found at a random time between its first step and its highest S/N."""
+    drop_night: float = Field(default=0.0, ge=0, lt=1)
+    """Whole steps are dropped with a probability drawn for each object from U(0, drop_night): a sparser cadence."""
+    drop_band: float = Field(default=0.0, ge=0, lt=1)
+    """Probability of each band of an object to be lost."""
+    band_noise: float = Field(default=0.0, ge=0)
+    """As `noise`, its size drawn for each object and band: other depths, and other ratios of the bands' depths."""
+    error_scale: float = Field(default=0.0, ge=0, le=2)
+    """Standard deviation of ln(factor) on the errors alone of an object: errors that are given too small or large."""
+    brightness: float = Field(default=0.0, ge=0, le=5)
+    """Standard deviation of the change of an object's brightness, its errors and S/N included [mag]."""
+    zeropoint: float = Field(default=0.0, ge=0, le=1)
+    """The same for each band of an object on its own [mag]: colours of other filters and calibrations."""
+    stretch: float = Field(default=0.0, ge=0, le=1)
+    """Standard deviation of ln(factor) on an object's times."""
 
 
 def augment(batch: PhotometryBatch, config: AugmentConfig, generator: torch.Generator) -> PhotometryBatch:
-    """Change every object of a batch at random."""
-    batch = truncate(batch, config.truncate, generator)
-    batch = drop_measurements(batch, config.drop, generator)
-    batch = add_noise(batch, config.noise, generator)
+    """Change every object of a batch at random; what is switched off draws no random number."""
+    changes: tuple[tuple[float, Change], ...] = (
+        (config.truncate, truncate),
+        (config.truncate_start, truncate_start),
+        (config.drop_night, drop_nights),
+        (config.drop_band, drop_bands),
+        (config.drop, drop_measurements),
+        (config.noise, add_noise),
+        (config.band_noise, partial(add_noise, by_band=True)),
+        (config.error_scale, scale_errors),
+        (config.brightness, change_brightness),
+        (config.zeropoint, partial(change_brightness, by_band=True)),
+        (config.stretch, stretch),
+    )
+    for strength, change in changes:
+        if strength:
+            batch = change(batch, strength, generator)
     return scatter_redshift(batch, config.photoz, config.hide_redshift, generator)
 
 
@@ -44,6 +79,35 @@ def truncate(batch: PhotometryBatch, probability: float, generator: torch.Genera
     is_cut = torch.rand(shape, generator=generator) < probability
     mask = batch.mask & (~is_cut | (batch.days <= end))
     return keep_measurements(batch, batch.observed & mask[..., None])
+
+
+def truncate_start(batch: PhotometryBatch, probability: float, generator: torch.Generator) -> PhotometryBatch:
+    """Leave out what is before a uniformly random time between the first step and the highest S/N of some objects."""
+    shape = (len(batch), 1)
+    start = day_of_highest_snr(batch)[:, None] * torch.rand(shape, generator=generator)
+    is_cut = torch.rand(shape, generator=generator) < probability
+    mask = batch.mask & (~is_cut | (batch.days >= start))
+    return keep_measurements(batch, batch.observed & mask[..., None])
+
+
+def day_of_highest_snr(batch: PhotometryBatch) -> Tensor:
+    """(batch,) time of each object's measurement of highest S/N [d since the first step]."""
+    snr = torch.where(batch.observed, batch.flux / torch.where(batch.observed, batch.flux_err, 1), -torch.inf)
+    step = snr.amax(dim=2).argmax(dim=1, keepdim=True)
+    return batch.days.gather(1, step)[:, 0]
+
+
+def drop_nights(batch: PhotometryBatch, most: float, generator: torch.Generator) -> PhotometryBatch:
+    """Drop whole steps."""
+    share = most * torch.rand((len(batch), 1), generator=generator)
+    kept = torch.rand(batch.mask.shape, generator=generator) >= share
+    return keep_measurements(batch, batch.observed & kept[..., None])
+
+
+def drop_bands(batch: PhotometryBatch, probability: float, generator: torch.Generator) -> PhotometryBatch:
+    """Drop whole bands; an object that would lose all that it was observed in keeps all."""
+    kept = torch.rand((len(batch), 1, batch.flux.shape[2]), generator=generator) >= probability
+    return keep_measurements(batch, batch.observed & kept)
 
 
 def drop_measurements(batch: PhotometryBatch, most: float, generator: torch.Generator) -> PhotometryBatch:
@@ -72,11 +136,34 @@ def keep_measurements(batch: PhotometryBatch, observed: Tensor) -> PhotometryBat
     )
 
 
-def add_noise(batch: PhotometryBatch, most: float, generator: torch.Generator) -> PhotometryBatch:
+def add_noise(
+    batch: PhotometryBatch, most: float, generator: torch.Generator, by_band: bool = False
+) -> PhotometryBatch:
     """Add Gaussian noise, and enlarge the errors by as much."""
-    size = most * torch.rand((len(batch), 1, 1), generator=generator)
+    size = most * torch.rand((len(batch), 1, batch.flux.shape[2] if by_band else 1), generator=generator)
     noise = torch.randn(batch.flux.shape, generator=generator) * batch.flux_err * size
     return replace(batch, flux=batch.flux + noise, flux_err=batch.flux_err * (1 + size**2).sqrt())
+
+
+def scale_errors(batch: PhotometryBatch, spread: float, generator: torch.Generator) -> PhotometryBatch:
+    """Multiply the errors of an object, and not its fluxes."""
+    factor = (spread * torch.randn((len(batch), 1, 1), generator=generator)).exp()
+    return replace(batch, flux_err=batch.flux_err * factor)
+
+
+def change_brightness(
+    batch: PhotometryBatch, spread: float, generator: torch.Generator, by_band: bool = False
+) -> PhotometryBatch:
+    """Multiply fluxes and errors alike, the S/N staying as it is."""
+    change = spread * torch.randn((len(batch), 1, batch.flux.shape[2] if by_band else 1), generator=generator)
+    factor = 10 ** (-0.4 * change)
+    return replace(batch, flux=batch.flux * factor, flux_err=batch.flux_err * factor)
+
+
+def stretch(batch: PhotometryBatch, spread: float, generator: torch.Generator) -> PhotometryBatch:
+    """Make light curves faster or slower."""
+    factor = (spread * torch.randn((len(batch), 1), generator=generator)).exp()
+    return replace(batch, days=batch.days * factor)
 
 
 def scatter_redshift(batch: PhotometryBatch, size: float, hidden: float, generator: torch.Generator) -> PhotometryBatch:

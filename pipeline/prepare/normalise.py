@@ -39,7 +39,11 @@ class ObjectScale(FrozenConfig):
     """Give the network the host photo-z and its error, where known."""
     rest_frame: bool = False
     """Give it what follows from a redshift, too: times in the rest frame, and how luminous the scale makes the object.
-    Needs `use_redshift`."""
+    Needs `use_redshift`, and the second `use_scale`."""
+    use_scale: bool = True
+    """Give the network the scale; without it, it cannot tell a bright object from a faint one but by the S/N."""
+    error_floor: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the scale that is added to each error in quadrature, so that no S/N tells of a survey's depth alone."""
 
 
 class GlobalScale(FrozenConfig):
@@ -138,6 +142,7 @@ class PerObjectNormaliser(Normaliser):
 
     def __init__(self, bands: tuple[str, ...], config: ObjectScale) -> None:
         super().__init__(bands, config.use_redshift)
+        self.config = config
         self.rest_frame = config.rest_frame and config.use_redshift
 
     @property
@@ -150,7 +155,9 @@ class PerObjectNormaliser(Normaliser):
     @property
     def context_names(self) -> tuple[str, ...]:
         """Names of the features of an object, in order."""
-        return ("log_scale", *self.redshift_names, "mwebv", *(("log_luminosity",) if self.rest_frame else ()))
+        scale = ("log_scale",) if self.config.use_scale else ()
+        luminosity = ("log_luminosity",) if self.config.use_scale and self.rest_frame else ()
+        return (*scale, *self.redshift_names, "mwebv", *luminosity)
 
     @property
     def days_per_unit(self) -> float:
@@ -165,23 +172,29 @@ class PerObjectNormaliser(Normaliser):
         scale, brightest_day = brightest_point(batch)
         present = batch.flux_err > 0
         wide = scale[:, None, None]
-        snr = torch.where(present, batch.flux / torch.where(present, batch.flux_err, 1), 0).asinh()
+        error = batch.flux_err
+        if self.config.error_floor:
+            error = torch.where(present, (error**2 + (self.config.error_floor * wide) ** 2).sqrt(), 0)
+        snr = torch.where(present, batch.flux / torch.where(present, error, 1), 0).asinh()
         since = (batch.days - brightest_day[:, None]) * batch.mask / DAYS_SCALE
         times = torch.stack([since, days_since_previous(batch) / GAP_SCALE], dim=-1)
-        features = [batch.flux / wide, batch.flux_err / wide, snr, batch.observed.float(), times]
-        header = [scale.log10(), *self.redshift_context(batch.header), batch.header[:, 2].nan_to_num(0)]
+        features = [batch.flux / wide, error / wide, snr, batch.observed.float(), times]
+        context = [*self.redshift_context(batch.header), batch.header[:, 2].nan_to_num(0)]
+        if self.config.use_scale:
+            context = [scale.log10(), *context]
         if self.rest_frame:
             known, redshift = ~batch.header[:, 0].isnan(), batch.header[:, 0].nan_to_num(0).clamp(min=LEAST_REDSHIFT)
             features.append(times * torch.where(known, 1 / (1 + redshift), 0)[:, None, None])
-            header.append(torch.where(known, scale.log10() + 2 * luminosity_distance(redshift).log10(), 0))
-        sequence = torch.cat(features, dim=-1)
-        return LightCurveBatch(sequence, batch.mask, torch.stack(header, dim=1))
+            if self.config.use_scale:
+                context.append(torch.where(known, scale.log10() + 2 * luminosity_distance(redshift).log10(), 0))
+        return LightCurveBatch(torch.cat(features, dim=-1), batch.mask, torch.stack(context, dim=1))
 
     def inverse(self, batch: LightCurveBatch) -> tuple[Tensor, Tensor]:
-        """Return (flux, flux_err), (batch, time, band), from features."""
-        scale = 10 ** batch.context[:, :1, None]
+        """Return (flux, flux_err), (batch, time, band), from features; NaN where the scale is not one of them."""
         n_bands = len(self.bands)
-        return batch.sequence[..., :n_bands] * scale, batch.sequence[..., n_bands : 2 * n_bands] * scale
+        scale = 10 ** batch.context[:, :1, None] if self.config.use_scale else torch.nan
+        flux, error = batch.sequence[..., :n_bands], batch.sequence[..., n_bands : 2 * n_bands]
+        return flux * scale, (error**2 - self.config.error_floor**2).clamp(min=0).sqrt() * scale
 
     def state(self) -> dict[str, list[float]]:
         """Nothing was learned."""

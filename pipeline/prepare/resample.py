@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,8 @@ __all__ = [
     "on_grid",
 ]
 
+WindowDays: TypeAlias = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None
+
 GOLDEN_RATIO: Final = 0.6180339887498949
 
 
@@ -45,6 +47,8 @@ class Nightly(FrozenConfig):
     kind: Literal["nightly"] = "nightly"
     gap_days: float = Field(default=0.5, gt=0)
     """Epochs no further apart than this, and within this of the first of their group, make one step [d]."""
+    window_days: WindowDays = None
+    """Steps no longer before, and no longer after an object's brightest time than these two are read; none: all [d]."""
 
 
 class RandomFill(FrozenConfig):
@@ -55,6 +59,8 @@ class RandomFill(FrozenConfig):
     """As in `nightly` [d]."""
     test_draws: int = Field(default=0, ge=0)
     """Fills averaged when classifying; 0: the deterministic mean of the two neighbours. Training draws afresh."""
+    window_days: WindowDays = None
+    """As in `nightly` [d]."""
 
 
 class Grid(FrozenConfig):

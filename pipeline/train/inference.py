@@ -14,7 +14,8 @@ from models import LightCurveClassifier
 from pipeline.prepare.batches import equal_length_batches
 from pipeline.prepare.extinction import correct_extinction
 from pipeline.prepare.normalise import Normaliser
-from pipeline.prepare.resample import Resampled, ResamplerConfig, completions, group_epochs
+from pipeline.prepare.resample import Grid, Resampled, ResamplerConfig, completions, group_epochs
+from pipeline.prepare.window import within
 from pipeline.schema import LightCurves
 from pipeline.train.experiment import Experiment
 
@@ -30,9 +31,11 @@ class Preparation:
 
 
 def prepare_photometry(light_curves: LightCurves, experiment: Experiment) -> Resampled:
-    """Correct extinction if asked, and group epochs into steps."""
+    """Correct extinction if asked, group epochs into steps, and keep those of the window if there is one."""
     corrected = correct_extinction(light_curves) if experiment.deredden else light_curves
-    return group_epochs(corrected, experiment.bands, experiment.resampler.gap_days)
+    resampled = group_epochs(corrected, experiment.bands, experiment.resampler.gap_days)
+    window = None if isinstance(experiment.resampler, Grid) else experiment.resampler.window_days
+    return resampled if window is None else within(resampled, *window)
 
 
 def ensemble_logits(

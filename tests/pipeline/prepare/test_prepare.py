@@ -26,6 +26,8 @@ CONFIGS: dict[str, NormaliserConfig] = {"per_object": ObjectScale(), "global": G
 VARIANTS: dict[str, NormaliserConfig] = {
     **CONFIGS,
     "rest-frame": ObjectScale(rest_frame=True),
+    "per_object-floor": ObjectScale(error_floor=0.05),
+    "per_object-no-scale": ObjectScale(use_scale=False),
     "global-raw": GlobalScale(scale="none"),
     "global-gaps": GlobalScale(time="gaps"),
     "global-flux": GlobalScale(include_errors=False, include_observed=False),
@@ -61,6 +63,9 @@ class TestNormalisers:
         normaliser.fit(steps)
         photometry = steps.batch(np.arange(30))
         flux, flux_err = normaliser.inverse(normaliser(photometry))
+        if config == ObjectScale(use_scale=False):
+            assert flux.isnan().all()
+            return
         torch.testing.assert_close(
             flux[photometry.observed], photometry.flux[photometry.observed], rtol=1e-4, atol=1e-3
         )
@@ -114,6 +119,27 @@ def test_the_scale_is_the_brightest_point_that_is_well_measured() -> None:
     features = build_normaliser(BANDS, ObjectScale())(batch)
     assert 10 ** features.context[0, 0].item() == pytest.approx(100.0)
     assert features.sequence[0, :, 0].tolist() == pytest.approx([1.0, 4.0, 0.0])
+
+
+def test_an_error_floor_hides_how_deep_a_survey_is_and_keeps_fluxes() -> None:
+    flux = [(0.0, "g", 50.0), (5.0, "g", 100.0), (9.0, "r", 20.0)]
+    shallow, deep = ([(day, band, value, error) for day, band, value in flux] for error in (0.2, 0.01))
+    batch = group_epochs(make_light_curves({"shallow": shallow, "deep": deep}), BANDS, 0.5).batch(np.arange(2))
+    normaliser = build_normaliser(BANDS, ObjectScale(error_floor=0.05))
+    sequence = normaliser(batch).sequence
+    torch.testing.assert_close(sequence[0], sequence[1], rtol=0, atol=1e-3)
+    assert sequence[0, 1, normaliser.feature_names.index("flux_err_g")].item() == pytest.approx(0.05, abs=1e-4)
+    assert sequence[0, 1, normaliser.feature_names.index("snr_g")].item() == pytest.approx(np.arcsinh(20), abs=1e-3)
+    assert not sequence[0, :2, normaliser.feature_names.index("flux_err_r")].any()
+
+
+def test_without_the_scale_a_change_of_brightness_changes_no_feature() -> None:
+    curves = {name: [(0.0, "g", 50.0 * size, 5.0 * size)] for name, size in (("bright", 4.0), ("faint", 1.0))}
+    normaliser = build_normaliser(BANDS, ObjectScale(use_scale=False))
+    features = normaliser(group_epochs(make_light_curves(curves), BANDS, 0.5).batch(np.arange(2)))
+    torch.testing.assert_close(features.sequence[0], features.sequence[1])
+    torch.testing.assert_close(features.context[0], features.context[1])
+    assert "log_scale" not in normaliser.context_names
 
 
 def test_an_all_negative_light_curve_has_a_positive_scale() -> None:

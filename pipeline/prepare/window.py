@@ -1,0 +1,70 @@
+"""The part of a light curve that shows the supernova: what is years before or after it tells a network nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.prepare.resample import Resampled
+
+__all__ = ["brightest_day", "within"]
+
+NEIGHBOURHOOD: Final = 15.0
+"""A supernova is bright in all steps within so many days of its brightest; an outlier is alone [d]."""
+
+HIGHEST_SNR: Final = 10.0
+"""A single measurement counts no more than one of this S/N."""
+
+
+def within(resampled: Resampled, before: float, after: float) -> Resampled:
+    """Keep the steps of each object in a window about its brightest day.
+
+    Args:
+        resampled: n objects.
+        before, after: ends of the window [d], both positive.
+
+    Returns:
+        The same objects, each with a step if it had one; days count from the first step that is left.
+    """
+    since = resampled.days - np.repeat(brightest_day(resampled), resampled.lengths)
+    kept = (since >= -before) & (since <= after)
+    if kept.all():
+        return resampled
+    counts = np.concatenate([[0], np.cumsum(kept)])
+    offsets = counts[resampled.offsets].astype(np.int64)
+    days, lengths = resampled.days[kept], np.diff(offsets)
+    first = days[np.minimum(offsets[:-1], len(days) - 1)]
+    return Resampled(
+        offsets=offsets,
+        days=days - np.repeat(first, lengths),
+        flux=resampled.flux[kept],
+        flux_err=resampled.flux_err[kept],
+        observed=resampled.observed[kept],
+        header=resampled.header,
+    )
+
+
+def brightest_day(resampled: Resampled) -> npt.NDArray[np.float32]:
+    """(n_objects,) day of the highest S/N near which most others are high as well; 0 for an object without a step."""
+    error = np.where(resampled.observed, resampled.flux_err, 1)
+    snr = np.where(resampled.observed, resampled.flux / error, 0.0)
+    owner = np.repeat(np.arange(len(resampled)), resampled.lengths)
+    total = np.concatenate([[0.0], np.cumsum(snr.clip(0, HIGHEST_SNR).sum(axis=1), dtype=np.float64)])
+    span = float(resampled.days.max(initial=0)) + 3 * NEIGHBOURHOOD
+    place = resampled.days.astype(np.float64) + owner * span
+    low = np.searchsorted(place, place - NEIGHBOURHOOD)
+    high = np.searchsorted(place, place + NEIGHBOURHOOD, side="right")
+    centre = place[_first_highest(total[high] - total[low], owner)]
+    is_near = np.abs(place - np.repeat(centre, resampled.lengths[resampled.lengths > 0])) <= NEIGHBOURHOOD
+    best = _first_highest(np.where(is_near, snr.max(axis=1, initial=0), -1.0), owner)
+    days = np.zeros(len(resampled), dtype=np.float32)
+    days[owner[best]] = resampled.days[best]
+    return days
+
+
+def _first_highest(values: npt.NDArray[np.float64], owner: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Place of the highest value of each owner that has one, in order; owners stand together."""
+    order = np.lexsort((-values, owner))
+    return order[np.flatnonzero(np.diff(owner[order], prepend=-1))]

@@ -1,0 +1,76 @@
+"""The part of a light curve about its brightest day."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from pipeline.prepare.resample import Nightly, Resampled, group_epochs
+from pipeline.prepare.window import brightest_day, within
+from pipeline.train.experiment import Experiment
+from pipeline.train.inference import prepare_photometry
+from tests.builders import BANDS, make_light_curves, make_survey
+
+Curve = list[tuple[float, str, float, float]]
+
+SUPERNOVA: Curve = [(100.0 + 4 * night, "r", flux, 5.0) for night, flux in enumerate((5, 40, 60, 50, 40, 30, 20))]
+EMPTY: Curve = [(float(day), "r", 1.0, 5.0) for day in (0, 20, 300, 400)]
+OUTLIER: Curve = [(350.0, "r", 900.0, 5.0)]
+
+
+def grouped(*curves: Curve) -> Resampled:
+    ordered = {str(number): sorted(curve) for number, curve in enumerate(curves)}
+    return group_epochs(make_light_curves(ordered), BANDS, 0.5)
+
+
+def test_the_brightest_day_is_that_of_the_highest_snr() -> None:
+    assert brightest_day(grouped(SUPERNOVA, EMPTY + SUPERNOVA)).tolist() == [8.0, 108.0]
+
+
+def test_one_outlier_far_from_the_supernova_is_not_its_brightest_day() -> None:
+    assert brightest_day(grouped(EMPTY + SUPERNOVA + OUTLIER)).tolist() == [108.0]
+
+
+def test_an_object_without_a_step_stays_without_one() -> None:
+    curves = grouped([], SUPERNOVA, [], EMPTY + SUPERNOVA, [])
+    assert brightest_day(curves).tolist() == [0.0, 8.0, 0.0, 108.0, 0.0]
+    assert within(curves, 20, 20).lengths.tolist() == [0, 7, 0, 7, 0]
+    nothing = grouped([], [])
+    assert brightest_day(nothing).tolist() == [0.0, 0.0]
+    assert len(within(nothing, 20, 20)) == 2
+
+
+def test_what_is_left_is_the_same_with_and_without_a_long_baseline() -> None:
+    alone, long = grouped(SUPERNOVA), within(grouped(EMPTY + SUPERNOVA), 30, 60)
+    assert long.lengths.tolist() == [7]
+    for name in ("days", "flux", "flux_err", "observed", "header"):
+        np.testing.assert_array_equal(getattr(long, name), getattr(alone, name))
+
+
+def test_both_ends_of_the_window_belong_to_it() -> None:
+    kept = within(grouped(SUPERNOVA), 8, 12)
+    assert kept.days.tolist() == [0.0, 4.0, 8.0, 12.0, 16.0, 20.0]
+    assert within(grouped(SUPERNOVA), 7.9, 11.9).days.tolist() == [0.0, 4.0, 8.0, 12.0]
+
+
+def test_company_does_not_change_the_window() -> None:
+    survey = group_epochs(make_survey(40)[0], BANDS, 0.5)
+    once = within(survey, 20, 40)
+    assert once.lengths.sum() < survey.lengths.sum()
+    assert (once.lengths > 0).all()
+    alone = within(next(piece for place, piece in enumerate(survey.pieces(1)) if place == 7), 20, 40)
+    np.testing.assert_array_equal(alone.flux, once.flux[once.offsets[7] : once.offsets[8]])
+
+
+def test_preparation_cuts_to_the_window_that_the_experiment_asks_for() -> None:
+    light_curves = make_light_curves({"a": sorted(EMPTY + SUPERNOVA)})
+    whole = Experiment(name="whole")
+    cut = Experiment(name="cut", resampler=Nightly(window_days=(30, 60)))
+    assert prepare_photometry(light_curves, whole).lengths.tolist() == [11]
+    assert prepare_photometry(light_curves, cut).lengths.tolist() == [7]
+
+
+def test_a_window_has_two_positive_ends() -> None:
+    with pytest.raises(ValidationError, match="greater than 0"):
+        Nightly(window_days=(-60, 130))
