@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo notebook test test-slow test-all test-oldest audit lint bench clean
+.PHONY: help install demo notebook test test-slow test-all test-oldest audit lint bench protocols clean
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -52,6 +52,12 @@ audit: install  ## whether everything is as pinned, and known vulnerabilities wh
 
 bench: install  ## reading, preparing, training, classifying and evaluating speed, beside the machine's own
 	$(BIN)/python -m tests.benchmarks
+
+# Rows with few objects to learn from see them in smaller batches, and more often.
+FEW := $(foreach row,P4 P5 P6 P7 P9 P11,--set $(row):fit.batch_size=32 --set $(row):fit.epochs=90)
+QUARTER := --set P3:fit.batch_size=64
+protocols: install  ## the published protocols, five draws of each: make protocols STORE=catalogue REAL=snls (hours; resumable)
+	$(BIN)/snflow protocols all --store $(STORE) --real $(REAL) --draws 5 --out runs/protocols $(FEW) $(QUARTER)
 
 clean:  ## remove the virtual environment and caches; runs/ stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

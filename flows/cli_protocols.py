@@ -36,7 +36,7 @@ def protocols(
     draws: Annotated[int, typer.Option("--draws", min=1, help="Random draws of each row; draw k has the seed k.")] = 5,
     experiment: Annotated[
         str, typer.Option("--experiment", metavar="NAME|FILE", help="Network, preparation and training.")
-    ] = "spcc",
+    ] = "best",
     settings: Annotated[
         list[str] | None,
         typer.Option(

@@ -36,7 +36,7 @@ class ProtocolSettings(FrozenConfig):
     """Folder of all rows and the table."""
     experiments: Path
     """Folder of experiments by name."""
-    experiment: str = "spcc"
+    experiment: str = "best"
     """Name or file of the experiment whose network, preparation and training are used."""
     words: tuple[str, ...] = ()
     """`key=value` settings that come after those of the experiment and of the row; `P4:key=value` for P4 alone."""
