@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from pipeline.schema import LightCurves, Truth
+from pipeline.settings import SettingsError, load_settings
 from pipeline.train.checkpoint import Checkpoint, CheckpointError
 from pipeline.train.control import control_predictions
 from pipeline.train.ensemble import state_file
@@ -197,8 +198,12 @@ def test_another_calibration_needs_no_further_training_and_the_card_says_what_it
 
 @pytest.mark.parametrize("share", [0, 1])
 def test_samples_that_would_all_be_the_same_are_refused(share: float) -> None:
-    with pytest.raises(ValueError, match=r"dropout_samples is 3 and model\.dropout is \d.*train with dropout"):
-        Experiment.model_validate({**SMALL, "model": {"dropout": share}, "fit": {"dropout_samples": 3}})
+    values = {**SMALL, "model": {"dropout": share}, "fit": {"dropout_samples": 3}}
+    message = (
+        r"^a\.toml: fit\.dropout_samples is 3 and model\.dropout is \d, so that .*makes an ensemble of networks\)$"
+    )
+    with pytest.raises(SettingsError, match=message):
+        load_settings(Experiment, values, "a.toml")
 
 
 def test_a_state_of_other_settings_is_not_resumed(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
