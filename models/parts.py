@@ -1,4 +1,4 @@
-"""What several architectures are made of: pooling over time, heads, and what keeps padding out."""
+"""What several architectures are made of: pooling over time, heads, dropout, and what keeps padding out."""
 
 from __future__ import annotations
 

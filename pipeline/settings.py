@@ -99,6 +99,8 @@ def _parse_value(text: str) -> object:
 
 
 def _explain(kind: type[BaseModel], detail: dict[str, Any]) -> str:
+    if not detail["loc"]:  # about several sections together; the message names what of them does not fit
+        return str(detail["msg"]).removeprefix("Value error, ")
     keys = _all_keys(kind, {str(part) for part in detail["loc"]})
     where = _path_of(detail["loc"], keys, _kinds_in(kind))
     if detail["type"] != "extra_forbidden":

@@ -20,6 +20,7 @@ from pipeline.classify.settings import ClassifySettings
 from pipeline.ingest.settings import IngestSettings, TooManyBadFilesError
 from pipeline.schema import LightCurves
 from pipeline.store import Store, StoreError, ingest
+from pipeline.train.calibration import UNCALIBRATED
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.control import control_predictions
 from pipeline.train.fit import choose_sample
@@ -119,7 +120,7 @@ def classify_beside(store: Path, run: Path) -> None:
     catalogue = Store.open(store)
     everything = catalogue.light_curves()
     test = everything.select(snids)
-    plain = Classifier(replace(checkpoint, temperature=1.0))
+    plain = Classifier(replace(checkpoint, calibration=UNCALIBRATED))
     hidden = Classifier(checkpoint, ClassifySettings(redshift="none"))
     sample = choose_sample(everything, catalogue.truth(), checkpoint.experiment)
     found = (hidden.classify(test), plain.classify(test), control_predictions(sample, checkpoint.experiment))

@@ -246,7 +246,7 @@ class Classifier:
             return Answers(np.zeros((len(self.networks), 0, n_classes)))
         preparation = Preparation(self.checkpoint.experiment.resampler, self.checkpoint.normaliser)
         logits = ensemble_logits(self.networks, resampled, preparation, self.device, progress).astype(np.float64)
-        probabilities = ensemble_probabilities(logits, self.checkpoint.temperature)
+        probabilities = ensemble_probabilities(logits, self.checkpoint.calibration)
         return Answers(probabilities.reshape(len(self.networks), -1, len(resampled), n_classes).mean(axis=1))
 
     def _novelty(self, resampled: Resampled) -> FloatArray:

@@ -207,10 +207,9 @@ class _Incumbent:
         """Whether a training would give this very classifier."""
         own, asked = self.checkpoint.experiment.fit, experiment.fit
         has_same_weights = self.checkpoint.card.get("fingerprint") == mark
-        has_same_members = (
-            len(self.checkpoint.weights) == asked.members and own.dropout_samples == asked.dropout_samples
-        )
-        return has_same_weights and has_same_members
+        has_same_members = len(self.checkpoint.weights) == asked.members
+        says_the_same = (own.dropout_samples, own.calibration) == (asked.dropout_samples, asked.calibration)
+        return has_same_weights and has_same_members and says_the_same
 
 
 def _find_incumbent(name: str, registry: Registry) -> _Incumbent | None:

@@ -232,7 +232,7 @@ class Report:
 
     @property
     def uncalibrated(self) -> Evaluation | None:
-        """The headline before its temperature was fitted."""
+        """The headline before its calibration."""
         return next((e for e in self.findings.evaluations[1:] if e.name == UNCALIBRATED), None)
 
     @property

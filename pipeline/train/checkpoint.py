@@ -26,6 +26,7 @@ from pipeline.schema import ZP_INTERNAL
 from pipeline.settings import FrozenConfig
 from pipeline.taxonomy import CLASS_SETS
 from pipeline.train.answers import KnownAnswers
+from pipeline.train.calibration import Calibration
 from pipeline.train.errors import CheckpointError
 from pipeline.train.experiment import Experiment
 from pipeline.train.novelty import NoveltyScore
@@ -71,7 +72,7 @@ class Checkpoint:
         experiment: the settings it was trained with; they name its bands, classes, resampler and network.
         normaliser: fitted on the training objects.
         weights: one state dictionary a trained network.
-        temperature: divides the logits (calibration on validation objects).
+        calibration: of the logits, fitted on validation objects.
         thresholds: on P(Ia), chosen on validation objects, by purpose.
         accepts: what data it accepts.
         card: provenance and metrics, as JSON holds them.
@@ -83,7 +84,7 @@ class Checkpoint:
     experiment: Experiment
     normaliser: Normaliser
     weights: list[dict[str, Tensor]]
-    temperature: float
+    calibration: Calibration
     thresholds: dict[str, float]
     accepts: Accepts
     card: Card
@@ -156,7 +157,7 @@ class Checkpoint:
             "feature_names": self.normaliser.feature_names,
             "context_names": self.normaliser.context_names,
             "normaliser_state": self.normaliser.state(),
-            "temperature": self.temperature,
+            **self.calibration.description(),
             "thresholds": self.thresholds,
             "accepts": self.accepts.model_dump(),
             "n_members": len(self.weights),
@@ -225,7 +226,7 @@ def card_text(checkpoint: Checkpoint) -> str:
         f"- Bands, in order: {', '.join(experiment.bands)}; FLUXCAL at {checkpoint.accepts.zeropoint:g} mag AB",
         f"- Redshift it reads: {checkpoint.accepts.redshift}; objects without one are accepted",
         f"- Networks: {len(checkpoint.weights)} × {experiment.model.kind}" + _sampled(experiment.fit.dropout_samples),
-        f"- Temperature: {checkpoint.temperature:.4f}",
+        calibration_text(checkpoint),
         *(f"- Threshold on P(Ia) for {name}: {value:.4f}" for name, value in checkpoint.thresholds.items()),
         *([] if checkpoint.novelty is None else [f"- Called novel: NOVELTY above {checkpoint.novelty_threshold:.4f}"]),
         "",
@@ -238,6 +239,16 @@ def card_text(checkpoint: Checkpoint) -> str:
 
 def _sampled(samples: int) -> str:
     return f", each as {samples} members thinned out by dropout" if samples else ""
+
+
+def calibration_text(checkpoint: Checkpoint) -> str:
+    """Say in one line by what the logits are calibrated."""
+    calibration = checkpoint.calibration
+    if not calibration.scale:
+        return f"- Temperature: {calibration.temperature:.4f}"
+    numbers = zip(checkpoint.classes, calibration.scale, calibration.shift, strict=True)
+    told = ", ".join(f"{name} × {scale:.4f} {shift:+.4f}" for name, scale, shift in numbers)
+    return f"- Calibration of the logits: {told}"
 
 
 def _nested(values: Mapping[str, Any], indent: str = "") -> list[str]:
@@ -261,14 +272,12 @@ def _described(description: Mapping[str, Any]) -> dict[str, Any]:
     experiment = Experiment.model_validate(description["experiment"])
     normaliser = build_normaliser(experiment.bands, experiment.normaliser)
     normaliser.load_state(description["normaliser_state"])
-    temperature, thresholds = float(description["temperature"]), dict(description["thresholds"])
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"temperature is {temperature}, expected a positive number")
+    thresholds = dict(description["thresholds"])
     return {
         "experiment": experiment,
         "accepts": Accepts.model_validate(description["accepts"]),
         "normaliser": normaliser,
-        "temperature": temperature,
+        "calibration": Calibration.restore(description, len(CLASS_SETS[experiment.classes])),
         "thresholds": {str(name): float(value) for name, value in thresholds.items()},
     }
 

@@ -17,6 +17,7 @@ from pipeline.prepare.selection import SelectionSettings
 from pipeline.prepare.split import SplitSettings
 from pipeline.settings import FrozenConfig, SettingsError, load_settings, override, read_toml
 from pipeline.taxonomy import ClassSet, classes_of_subtypes
+from pipeline.train.calibration import CalibrationKind
 
 __all__ = ["Experiment", "FitSettings", "check_window", "load_experiment"]
 
@@ -51,6 +52,9 @@ class FitSettings(FrozenConfig):
     dropout_samples: int = Field(default=0, ge=0, le=100)
     """Members that each trained network answers as, each without the units that a dropout of its own drops (Monte Carlo
     dropout, Gal & Ghahramani 2016, arXiv:1506.02142); 0: it answers as itself. No weight depends on it."""
+    calibration: CalibrationKind = "temperature"
+    """What makes the probabilities honest, fitted on the validation part: one temperature, a scale and a shift of each
+    class (`vector`), or nothing. No weight depends on it."""
     seed: int = 1
     threads: int = Field(default=1, ge=1)
     """Threads of each network; only 1 repeats bit for bit."""

@@ -9,7 +9,7 @@ Inputs, for any number of objects and of steps (one step per night, as `prepare.
     mask      (batch, time) bool           true where a step exists; steps first, padding last, at least one step
     header    (batch, 3) float32           host photo-z, its error, Milky Way E(B−V) [mag]; NaN where unknown
 
-Output: probabilities (batch, class) float32. Completion of missing bands, normalisation, all networks, temperature
+Output: probabilities (batch, class) float32. Completion of missing bands, normalisation, all networks, calibration
 and the mean over the ensemble are in the graph; merging epochs into nights is not. NOVELTY, cuts and statuses are not.
 """
 
@@ -55,7 +55,7 @@ class PhotometryNetwork(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList(checkpoint.networks())
         self.normaliser, self.resampler = checkpoint.normaliser, checkpoint.experiment.resampler
-        self.temperature = checkpoint.temperature
+        self.calibrated = checkpoint.calibration.apply_to_tensor
 
     def forward(
         self, days: Tensor, flux: Tensor, flux_err: Tensor, observed: Tensor, mask: Tensor, header: Tensor
@@ -63,7 +63,7 @@ class PhotometryNetwork(nn.Module):
         """Return (batch, class) probabilities; the inputs are those of `PhotometryBatch`."""
         batch = PhotometryBatch(days, flux, flux_err, observed, mask, header)
         features = [self.normaliser(filled) for filled in completions(batch, self.resampler)]
-        answers = [(network(one) / self.temperature).softmax(dim=-1) for network in self.networks for one in features]
+        answers = [self.calibrated(network(one)).softmax(dim=-1) for network in self.networks for one in features]
         return torch.stack(answers).mean(dim=0)
 
 

@@ -21,7 +21,13 @@ from pipeline.prepare.split import Split, split_objects
 from pipeline.provenance import versions
 from pipeline.schema import LightCurves, Truth
 from pipeline.taxonomy import CLASS_SETS, target_classes
-from pipeline.train.calibration import choose_thresholds, ensemble_probabilities, fit_temperature
+from pipeline.train.calibration import (
+    UNCALIBRATED,
+    choose_thresholds,
+    ensemble_probabilities,
+    fit_calibration,
+    quality,
+)
 from pipeline.train.checkpoint import Accepts, Checkpoint
 from pipeline.train.ensemble import train_ensemble
 from pipeline.train.experiment import Experiment
@@ -44,11 +50,13 @@ __all__ = [
     "train_classifier",
 ]
 
+FloatArray = npt.NDArray[np.float64]
+
 SAYS_NOTHING_OF_WEIGHTS: Final[dict[str, Any]] = {
     "name": True,
     "description": True,
     "protocol": True,
-    "fit": {"members", "dropout_samples", "teacher", "teacher_weight"},
+    "fit": {"members", "dropout_samples", "calibration", "teacher", "teacher_weight"},
 }
 """Settings that leave the weights of a member as they are; a larger ensemble keeps the members it has.
 
@@ -247,7 +255,7 @@ def calibrated_checkpoint(
         experiment=experiment,
         normaliser=data.normaliser,
         weights=[state.part("best") for state in states],
-        temperature=1.0,
+        calibration=UNCALIBRATED,
         thresholds={},
         accepts=acceptance(sample, data.train.resampled, experiment),
         card={
@@ -269,8 +277,8 @@ def calibrated_checkpoint(
     preparation = Preparation(experiment.resampler, data.normaliser)
     valid = data.validation
     logits = ensemble_logits(checkpoint.networks(device), valid.resampled, preparation, device).astype(np.float64)
-    temperature = fit_temperature(logits, valid.labels)
-    p_ia = ensemble_probabilities(logits, temperature).mean(axis=0)[:, 0]
+    calibration, kind = fit_calibration(logits, valid.labels, checkpoint.classes, experiment.fit.calibration)
+    before, after = (ensemble_probabilities(logits, one).mean(axis=0) for one in (UNCALIBRATED, calibration))
     train, train_labels = sample.part(sample.split.train)
     validation, _ = sample.part(sample.split.validation)
     with threads(experiment.fit.threads):
@@ -279,8 +287,9 @@ def calibrated_checkpoint(
         )
     calibrated = replace(
         checkpoint,
-        temperature=temperature,
-        thresholds=choose_thresholds(p_ia, valid.labels == 0),
+        calibration=calibration,
+        thresholds=choose_thresholds(after[:, 0], valid.labels == 0),
+        card={**checkpoint.card, "calibration": calibration_card(kind, before, after, valid.labels)},
         novelty=novelty,
         reference=make_reference(
             train,
@@ -293,6 +302,12 @@ def calibrated_checkpoint(
     )
     with threads(experiment.fit.threads):
         return with_answers(calibrated)
+
+
+def calibration_card(kind: str, before: FloatArray, after: FloatArray, labels: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Say what calibration has done for (n, class) probabilities of the validation part."""
+    rounded = [{name: round(value, 5) for name, value in quality(one, labels).items()} for one in (before, after)]
+    return {"kind": kind, "on validation, before": rounded[0], "on validation, after": rounded[1]}
 
 
 def named_teacher(experiment: Experiment, teacher: Teacher | None) -> tuple[Experiment, dict[str, Any]]:

@@ -54,7 +54,8 @@ class Teacher:
         """32 hexadecimal digits over all that decides its answers."""
         checkpoint, fit = self.checkpoint, self.checkpoint.experiment.fit
         settings = checkpoint.experiment.model_dump(mode="json", include=set(SAME_AS_TEACHER))
-        content = [checkpoint.weights_sha256, checkpoint.temperature, checkpoint.normaliser.state(), settings]
+        temperature, *vector = checkpoint.calibration.description().values()
+        content = [checkpoint.weights_sha256, temperature, checkpoint.normaliser.state(), settings, *vector]
         if fit.dropout_samples:
             content.append({"dropout_samples": fit.dropout_samples, "seed": fit.seed})
         return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
@@ -112,11 +113,11 @@ class Teacher:
 
     def answering(self, device: torch.device) -> Callable[[LightCurveBatch], Tensor]:
         """Return a function from a batch to calibrated probabilities, (batch, n_classes), that no gradient follows."""
-        networks, temperature = self.checkpoint.networks(device), self.checkpoint.temperature
+        networks, calibrated = self.checkpoint.networks(device), self.checkpoint.calibration.apply_to_tensor
 
         def answer(batch: LightCurveBatch) -> Tensor:
             with torch.no_grad():
-                return torch.stack([(network(batch) / temperature).softmax(1) for network in networks]).mean(0)
+                return torch.stack([calibrated(network(batch)).softmax(1) for network in networks]).mean(0)
 
         return answer
 

@@ -86,7 +86,7 @@ def summarise(result: TrainingResult, store: Store, seconds: float) -> dict[str,
         "epochs": best["EPOCH"].tolist(),
         "validation_loss": best["VALID_LOSS"].round(5).tolist(),
         "validation_accuracy": best["VALID_ACCURACY"].round(5).tolist(),
-        "temperature": checkpoint.temperature,
+        **checkpoint.calibration.description(),
         "thresholds": checkpoint.thresholds,
         "seconds": round(seconds, 1),
     }

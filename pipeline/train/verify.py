@@ -104,7 +104,7 @@ def give_answers(checkpoint: Checkpoint, known: KnownAnswers) -> dict[str, Float
     logits = ensemble_logits(checkpoint.networks(), resampled, preparation, torch.device("cpu")).astype(np.float64)
     answers = {
         "uncalibrated": ensemble_probabilities(logits).mean(axis=0),
-        "calibrated": ensemble_probabilities(logits, checkpoint.temperature).mean(axis=0),
+        "calibrated": ensemble_probabilities(logits, checkpoint.calibration).mean(axis=0),
     }
     if checkpoint.novelty is not None:
         answers["novelty"] = checkpoint.novelty(resampled)[:, None]

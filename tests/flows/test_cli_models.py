@@ -12,6 +12,7 @@ from pipeline.evaluate.promotion import describe_run
 from pipeline.files import write_parquet
 from pipeline.prepare.split import Split
 from pipeline.provenance import write_record
+from pipeline.train.calibration import Calibration
 from tests.small_model import small_classifier
 
 VERBS = ("list", "show", "promote", "rollback", "verify")
@@ -80,7 +81,7 @@ def test_a_run_without_a_test_part_cannot_judge_another(run: Path) -> None:
 
 def test_a_model_that_answers_otherwise_fails_with_the_difference(tmp_path: Path) -> None:
     checkpoint = small_classifier().checkpoint
-    replace(checkpoint, temperature=checkpoint.temperature / 2).save(tmp_path / "model")
+    replace(checkpoint, calibration=Calibration(checkpoint.calibration.temperature / 2)).save(tmp_path / "model")
     told = json.loads(invoke("models", "verify", tmp_path / "model", "--json", code=1))["models"][0]
     assert told["largest_difference"] > told["tolerance"]
     assert "DIFFERENT" in invoke("models", "verify", tmp_path / "model", code=1)

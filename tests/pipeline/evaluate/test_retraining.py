@@ -163,7 +163,8 @@ def test_what_is_learnt_from_decides_whether_there_is_anything_new(settings: Ret
     stored(settings.store, [frozen[1]], Truth(relabelled))
     assert not plan_retraining(settings, experiment()).is_due
     assert plan_retraining(settings, experiment(**LONG)).is_due
-    assert plan_retraining(settings, experiment(**QUICK, members=2)).is_due
+    for change in ({"members": 2}, {"dropout_samples": 2}, {"calibration": "vector"}):
+        assert plan_retraining(settings, experiment(**QUICK, **change)).is_due
     free = next(snid for snid in FEW if snid not in frozen)
     stored(settings.store, [free], light_curves=other)
     assert plan_retraining(settings, experiment()).is_due

@@ -77,7 +77,7 @@ def test_an_interrupted_training_goes_on_bit_for_bit(kind: str, resampler: str, 
         train_classifier(*make_survey(60), experiment(kind, resampler), tmp_path, crash)
     resumed = train_classifier(*make_survey(60), experiment(kind, resampler), tmp_path).checkpoint
     assert resumed.weights_sha256 == trained(kind, resampler).checkpoint.weights_sha256
-    assert resumed.temperature == trained(kind, resampler).checkpoint.temperature
+    assert resumed.calibration == trained(kind, resampler).checkpoint.calibration
 
 
 def test_a_window_that_is_shorter_than_its_teachers_grid_is_refused() -> None:

@@ -63,6 +63,9 @@ def test_a_description_that_is_wrong_anywhere_is_read_or_refused(model: Path) ->
     [
         (("n_members",), 10**12, "n_members is 1000000000000, the weights are of 1 members"),
         (("temperature",), 0.0, r"temperature is 0\.0, expected a positive number"),
+        (("vector",), {"scale": [1, 1, 1], "shift": [0, 0, 0]}, "3 scales, expected one for each of 2 classes"),
+        (("vector",), {"scale": [1, -1], "shift": [0, 0]}, r"scale is \(1\.0, -1\.0\), expected a positive number"),
+        (("vector",), {"scale": [1, 1], "shift": [0, float("nan")]}, r"shift is \(0\.0, nan\), expected finite"),
         (("weights_sha256",), GONE, "no 'weights_sha256'"),
         (("novelty",), None, "does not describe a classifier of this snflow"),
     ],

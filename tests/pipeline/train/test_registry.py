@@ -10,6 +10,7 @@ import pytest
 from pipeline.classify.predict import Classifier
 from pipeline.settings import SettingsError
 from pipeline.train import registry as registry_module
+from pipeline.train.calibration import Calibration
 from pipeline.train.checkpoint import Checkpoint, CheckpointError
 from pipeline.train.registry import Registry, RegistrySettings, UnknownModelError, find_model
 from tests.builders import make_survey
@@ -25,7 +26,7 @@ def save(folder: Path, shift: float = 0.0, temperature: float = 1.0) -> Path:
     """A checkpoint whose weights differ by `shift`."""
     checkpoint = small_classifier().checkpoint
     weights = [{name: value + shift for name, value in one.items()} for one in checkpoint.weights]
-    replace(checkpoint, weights=weights, temperature=temperature, answers=None).save(folder)
+    replace(checkpoint, weights=weights, calibration=Calibration(temperature), answers=None).save(folder)
     return folder
 
 
@@ -71,8 +72,8 @@ def test_the_same_weights_with_another_calibration_are_another_version(registry:
     first = registry.promote("night", save(tmp_path / "a"))
     second = registry.promote("night", save(tmp_path / "b", temperature=2.0))
     assert second.version == f"{first.version}-2"
-    assert Checkpoint.load(find_model("night", registry)).temperature == 2.0
-    assert Checkpoint.load(first.folder).temperature == 1.0
+    assert Checkpoint.load(find_model("night", registry)).calibration.temperature == 2.0
+    assert Checkpoint.load(first.folder).calibration.temperature == 1.0
 
 
 @pytest.mark.parametrize("place", ["replace_folder", "write_atomically"])

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from pipeline.schema import LightCurves, Truth
+from pipeline.train.calibration import Calibration
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.experiment import Experiment, load_experiment
 from pipeline.train.fit import TrainingResult, choose_sample, train_classifier, training_data
@@ -65,7 +66,8 @@ def test_a_student_learns_its_teachers_probabilities_of_the_very_same_batch(run:
     batch = make_batch(n_features=len(teacher.checkpoint.normaliser.feature_names), n_context=4)
     labels = torch.tensor([0, 1, 1, 0])
     logits = student.model(batch)
-    scaled = [network(batch) / teacher.checkpoint.temperature for network in teacher.checkpoint.networks()]
+    temperature = teacher.checkpoint.calibration.temperature
+    scaled = [network(batch) / temperature for network in teacher.checkpoint.networks()]
     soft = sum(values.softmax(dim=1) for values in scaled) / 2
     expected = 0.75 * F.cross_entropy(logits, labels) - 0.25 * (soft * logits.log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(student.loss(batch, labels, labels), expected)
@@ -121,7 +123,7 @@ def test_a_student_killed_with_signal_9_goes_on_bit_for_bit(run: Path, survey: S
     resumed = train_classifier(*survey, chosen, tmp_path / "killed")
     whole = train_classifier(*survey, chosen, tmp_path / "whole")
     assert same(weights(resumed), weights(whole))
-    assert resumed.checkpoint.temperature == whole.checkpoint.temperature
+    assert resumed.checkpoint.calibration == whole.checkpoint.calibration
     assert resumed.checkpoint.card["teacher"] == whole.checkpoint.card["teacher"]
 
 
@@ -134,15 +136,18 @@ def test_a_training_with_another_teaching_is_not_resumed(
         train_classifier(*survey, experiment(run, {"epochs": 1, **change}, **GLOBAL), tmp_path)
 
 
-def test_a_teacher_that_answers_by_dropout_is_another_teacher(run: Path) -> None:
-    checkpoint = Checkpoint.load(run / "model")
+def test_a_teacher_that_is_calibrated_otherwise_or_answers_by_dropout_is_another_teacher(run: Path) -> None:
+    checkpoint = replace(Checkpoint.load(run / "model"), calibration=Calibration(2.0))
+    vectors = [Calibration(2.0, scale, (0.1, -0.1)) for scale in ((0.5, 0.5), (0.5, 0.6))]
+    calibrated = [replace(checkpoint, calibration=calibration) for calibration in (Calibration(3.0), *vectors)]
+    assert len({Teacher(one, None).hash for one in (checkpoint, *calibrated)}) == 4
     fits = [checkpoint.experiment.fit.model_copy(update={"dropout_samples": samples}) for samples in (0, 2, 3)]
     experiments = [checkpoint.experiment.model_copy(update={"fit": fit}) for fit in fits]
     assert len({Teacher(replace(checkpoint, experiment=one), None).hash for one in experiments}) == 3
 
 
 def test_a_training_that_an_earlier_teacher_began_is_not_resumed(run: Path, survey: Survey, tmp_path: Path) -> None:
-    warmer = replace(Checkpoint.load(run / "model"), temperature=3.0)
+    warmer = replace(Checkpoint.load(run / "model"), calibration=Calibration(3.0))
     warmer.save(tmp_path / "warmer")
     train_classifier(*survey, experiment(run, {"epochs": 1}), tmp_path)
     with pytest.raises(StateError, match="other settings or data"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from pipeline.schema import LightCurves, Truth
-from pipeline.train.calibration import choose_thresholds, ensemble_probabilities, fit_temperature
+from pipeline.settings import SettingsError, load_settings
 from pipeline.train.checkpoint import Checkpoint, CheckpointError
 from pipeline.train.control import control_predictions
 from pipeline.train.ensemble import state_file
@@ -120,7 +121,7 @@ def test_an_interrupted_training_goes_on_bit_for_bit(survey: tuple[LightCurves, 
         train_classifier(*survey, experiment(epochs=4), tmp_path / "parts", crash)
     resumed = train_classifier(*survey, experiment(epochs=4), tmp_path / "parts")
     assert same_weights(whole.checkpoint, resumed.checkpoint)
-    assert whole.checkpoint.temperature == resumed.checkpoint.temperature
+    assert whole.checkpoint.calibration == resumed.checkpoint.calibration
     columns = ["EPOCH", "TRAIN_LOSS", "VALID_LOSS", "LEARNING_RATE"]
     pd.testing.assert_frame_equal(whole.history[columns], resumed.history[columns])
 
@@ -184,10 +185,34 @@ def test_members_by_dropout_need_no_further_training(survey: tuple[LightCurves, 
     assert len(set(kept)) > 4, "each trained network has dropouts of its own"
 
 
+def test_another_calibration_needs_no_further_training_and_the_card_says_what_it_did(
+    trained: tuple[TrainingResult, Path], survey: tuple[LightCurves, Truth], tmp_path: Path
+) -> None:
+    result, folder = trained
+    shutil.copytree(folder / "training", tmp_path / "training")
+    rows: list[dict[str, float]] = []
+    for kind in ("vector", "none", "temperature"):
+        again = train_classifier(*survey, experiment(epochs=25, learning_rate=0.02, calibration=kind), tmp_path)
+        assert again.history["SECONDS"].tolist() == result.history["SECONDS"].tolist(), "nothing was trained"
+        assert same_weights(again.checkpoint, result.checkpoint)
+        card = Checkpoint.load(tmp_path / "model").card["calibration"]
+        assert card["kind"].startswith(kind) or card["kind"].startswith("temperature, not vector")
+        rows += [card["on validation, before"], card["on validation, after"]]
+        assert set(rows[-1]) == {"log_loss", "brier", "ece"}
+        assert "on validation, after: log_loss" in (tmp_path / "model" / "card.md").read_text()
+    assert rows[0] == rows[2] == rows[3] == rows[4]
+    assert rows[1]["log_loss"] <= rows[5]["log_loss"] <= rows[0]["log_loss"]
+    assert again.checkpoint.calibration == result.checkpoint.calibration
+
+
 @pytest.mark.parametrize("share", [0, 1])
 def test_samples_that_would_all_be_the_same_are_refused(share: float) -> None:
-    with pytest.raises(ValueError, match=r"dropout_samples is 3 and model\.dropout is \d.*train with dropout"):
-        Experiment.model_validate({**SMALL, "model": {"dropout": share}, "fit": {"dropout_samples": 3}})
+    values = {**SMALL, "model": {"dropout": share}, "fit": {"dropout_samples": 3}}
+    message = (
+        r"^a\.toml: fit\.dropout_samples is 3 and model\.dropout is \d, so that .*makes an ensemble of networks\)$"
+    )
+    with pytest.raises(SettingsError, match=message):
+        load_settings(Experiment, values, "a.toml")
 
 
 def test_a_state_of_other_settings_is_not_resumed(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
@@ -331,31 +356,6 @@ def test_training_on_one_class_only_is_refused(survey: tuple[LightCurves, Truth]
     light_curves, _ = survey
     with pytest.raises(ValueError, match="at least two of the classes"):
         train_classifier(light_curves, make_truth(light_curves, ["Ia"] * 90), experiment(), tmp_path)
-
-
-def test_the_temperature_undoes_overconfidence() -> None:
-    rng = np.random.default_rng(0)
-    honest = rng.normal(0, 1.5, 20_000)
-    labels = (rng.random(20_000) > 1 / (1 + np.exp(-honest))).astype(np.int64)
-    logits = np.stack([honest, np.zeros_like(honest)], axis=1)[None]
-    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.05)
-
-
-def test_ensemble_probabilities_sum_to_one_and_do_not_overflow() -> None:
-    probabilities = ensemble_probabilities(np.array([[[1000.0, -1000.0], [0.0, 0.0]]]))
-    np.testing.assert_allclose(probabilities, [[[1, 0], [0.5, 0.5]]])
-
-
-def test_thresholds_reach_what_they_promise() -> None:
-    rng = np.random.default_rng(1)
-    is_ia = rng.random(2000) < 0.25
-    p_ia = np.clip(rng.normal(np.where(is_ia, 0.75, 0.3), 0.2), 0, 1)
-    thresholds = choose_thresholds(p_ia, is_ia)
-    assert is_ia[p_ia > thresholds["purity95"]].mean() >= 0.95
-    is_called = p_ia > thresholds["completeness90"]
-    assert is_called[is_ia].mean() >= 0.90
-    assert (p_ia > p_ia[is_called].min())[is_ia].mean() < 0.90, "the next higher cut would lose too many"
-    assert not np.isin(list(thresholds.values()), p_ia).any(), "no object stands on a threshold"
 
 
 def test_the_control_classifier_sees_no_photometry(survey: tuple[LightCurves, Truth]) -> None:

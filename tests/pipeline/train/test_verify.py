@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.train.answers import made_up_light_curves
+from pipeline.train.calibration import Calibration
 from pipeline.train.checkpoint import Checkpoint, CheckpointError
 from pipeline.train.verify import TOLERANCE, verify_checkpoint, with_answers
 from tests.small_model import small_classifier
@@ -33,7 +34,7 @@ def test_answers_are_those_of_the_classifier_on_the_same_light_curves() -> None:
 
 def test_a_change_of_temperature_is_found_in_the_calibrated_answers_alone(tmp_path: Path) -> None:
     checkpoint = small_classifier().checkpoint
-    replace(checkpoint, temperature=checkpoint.temperature / 2).save(tmp_path / "model")
+    replace(checkpoint, calibration=Calibration(checkpoint.calibration.temperature / 2)).save(tmp_path / "model")
     found = verify_checkpoint(tmp_path / "model")
     assert not found.is_same
     assert found.differences["uncalibrated"] <= 1e-7
