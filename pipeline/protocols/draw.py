@@ -95,9 +95,12 @@ class Draw:
         return [f"{name} is {came}, not {expected}" for name, came, expected in demanded if came != expected]
 
     def recipe(self, data_hash: str) -> str:
-        """Hash all that draws of one row must share: settings, the row's own rules, and the data."""
+        """Hash all that draws of one row must share: settings, the row's own rules, and the data.
+
+        Settings count where they are not the default, so that one which a later version adds changes no recipe.
+        """
         row = self.protocol
-        settings = self.experiment.model_dump_json(exclude=SAYS_NOTHING_OF_RESULT)
+        settings = self.experiment.model_dump_json(exclude=SAYS_NOTHING_OF_RESULT, exclude_defaults=True)
         rules = f"{row.id} {row.n_train} {row.spectra} {row.is_early} {row.asks}"
         return hashlib.blake2b(f"{settings}\n{rules}\n{data_hash}".encode(), digest_size=8).hexdigest()
 
