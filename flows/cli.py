@@ -65,7 +65,7 @@ ExperimentOption = Annotated[
     str,
     typer.Option(
         "--experiment",
-        help="Name of an experiment (demo, best, spcc, spcc-ia, spcc-small, charnock17, moss18, moller20) or .toml file.",
+        help="An experiment (demo, best, spcc, spcc-ia, spcc-small, charnock17, moss18, moller20) or a .toml file.",
     ),
 ]
 SetOption = Annotated[
