@@ -80,7 +80,7 @@ PRESETS: Final[dict[str, ModelConfig]] = {
 
 
 def build_model(
-    config: ModelConfig, inputs: Inputs, n_classes: int, class_of_subtype: Sequence[int] = ()
+    config: ModelConfig, inputs: Inputs, n_classes: int, class_of_kind: Sequence[int] = ()
 ) -> LightCurveClassifier:
     """Build an untrained network; its initial weights come from torch's current random state.
 
@@ -88,11 +88,11 @@ def build_model(
         config: of any architecture.
         inputs: what its batches hold.
         n_classes: logits of its answer.
-        class_of_subtype: index of the class of each subtype, where it tells subtypes apart inside.
+        class_of_kind: index of the class of each kind, where it tells finer kinds apart inside.
 
     Raises:
         ValueError: if the network needs an input that there is not.
     """
-    if not class_of_subtype:
+    if not class_of_kind:
         return MODELS[config.kind](config, inputs, n_classes)
-    return MergedClassifier(MODELS[config.kind](config, inputs, len(class_of_subtype)), class_of_subtype)
+    return MergedClassifier(MODELS[config.kind](config, inputs, len(class_of_kind)), class_of_kind)

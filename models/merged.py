@@ -1,4 +1,4 @@
-"""Networks that tell subtypes apart and answer with classes: a class is as probable as all of its subtypes together."""
+"""Networks that tell finer kinds apart and answer with classes: a class is as probable as its kinds together."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from models.base import LightCurveBatch, LightCurveClassifier
 
 
 class MergedClassifier(LightCurveClassifier):
-    """A network with one output per subtype, whose logits become those of the classes.
+    """A network with one output per kind, whose logits become those of the classes.
 
     Args:
-        network: gives one logit per subtype.
-        class_of: index of the class of each subtype; every class has one at least.
+        network: gives one logit per kind.
+        class_of: index of the class of each kind; every class has one at least.
     """
 
     def __init__(self, network: LightCurveClassifier, class_of: Sequence[int]) -> None:
         super().__init__()
         self.network = network
-        self.subtypes_of = [
-            [subtype for subtype, of in enumerate(class_of) if of == index] for index in range(max(class_of) + 1)
+        self.kinds_of = [
+            [kind for kind, of in enumerate(class_of) if of == index] for index in range(max(class_of) + 1)
         ]
 
     def forward(self, batch: LightCurveBatch) -> Tensor:
@@ -30,5 +30,5 @@ class MergedClassifier(LightCurveClassifier):
         return self.merged(self.network(batch))
 
     def merged(self, logits: Tensor) -> Tensor:
-        """Map logits of the subtypes, (batch, n_subtypes), to those of the classes; softmax gives the same sums."""
-        return torch.stack([logits[:, subtypes].logsumexp(dim=1) for subtypes in self.subtypes_of], dim=1)
+        """Map logits of the kinds, (batch, n_kinds), to those of the classes; softmax gives the same sums."""
+        return torch.stack([logits[:, kinds].logsumexp(dim=1) for kinds in self.kinds_of], dim=1)

@@ -16,7 +16,6 @@ __all__ = [
     "TYPE_CODE_LISTS",
     "ClassSet",
     "class_of",
-    "classes_of_subtypes",
     "target_classes",
     "type_of_code",
 ]
@@ -169,14 +168,3 @@ def target_classes(subclass: str, class_set: ClassSet) -> str | None:
     if class_set == "ia":
         return "Ia" if main == "Ia" else "nonIa"
     return main if class_set == "types" else subclass
-
-
-def classes_of_subtypes(class_set: ClassSet) -> tuple[int, ...]:
-    """Return for each subtype of the SPCC the index of the class that it counts as.
-
-    >>> classes_of_subtypes("types")
-    (0, 1, 1, 1, 1, 2, 2, 2)
-    """
-    names = CLASS_SETS[class_set]
-    targets = [target_classes(subtype, class_set) for subtype in CLASS_SETS["subtypes"]]
-    return tuple(names.index(target) for target in targets if target is not None)

@@ -29,6 +29,7 @@ from pipeline.train.answers import KnownAnswers
 from pipeline.train.calibration import Calibration
 from pipeline.train.errors import CheckpointError
 from pipeline.train.experiment import Experiment
+from pipeline.train.kinds import Kinds
 from pipeline.train.novelty import NoveltyScore
 from pipeline.train.reference import Reference
 
@@ -78,6 +79,7 @@ class Checkpoint:
         card: provenance and metrics, as JSON holds them.
         novelty: says how little a light curve resembles a supernova; None in a classifier of format version 1.
         reference: what the training objects were like; None likewise.
+        kinds: what the networks tell apart inside, by class; empty where it is the classes.
         answers: made-up light curves and what it said of them; None in one that was made before there were any.
     """
 
@@ -91,6 +93,7 @@ class Checkpoint:
     novelty: NoveltyScore | None = None
     reference: Reference | None = None
     answers: KnownAnswers | None = None
+    kinds: Kinds = ()
 
     @property
     def novelty_threshold(self) -> float:
@@ -139,7 +142,7 @@ class Checkpoint:
         with torch.device("meta"):  # draws no initial weights
             experiment = self.experiment
             network = build_model(
-                experiment.model, self.normaliser.inputs, len(self.classes), experiment.class_of_subtype
+                experiment.model, self.normaliser.inputs, len(self.classes), [label for label, _ in self.kinds]
             )
         network.load_state_dict(weights, assign=True)
         return network
@@ -154,6 +157,7 @@ class Checkpoint:
             "name": self.name,
             "bands": self.experiment.bands,
             "classes": self.classes,
+            **({"kinds": self.kinds} if self.kinds else {}),
             "feature_names": self.normaliser.feature_names,
             "context_names": self.normaliser.context_names,
             "normaliser_state": self.normaliser.state(),
@@ -222,7 +226,7 @@ def card_text(checkpoint: Checkpoint) -> str:
         "",
         experiment.description or "A snflow classifier.",
         "",
-        f"- Tells apart: {', '.join(checkpoint.classes)}",
+        f"- Tells apart: {', '.join(checkpoint.classes)}" + _inside(checkpoint.kinds),
         f"- Bands, in order: {', '.join(experiment.bands)}; FLUXCAL at {checkpoint.accepts.zeropoint:g} mag AB",
         f"- Redshift it reads: {checkpoint.accepts.redshift}; objects without one are accepted",
         f"- Networks: {len(checkpoint.weights)} × {experiment.model.kind}" + _sampled(experiment.fit.dropout_samples),
@@ -235,6 +239,10 @@ def card_text(checkpoint: Checkpoint) -> str:
         *_nested(checkpoint.card),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _inside(kinds: Kinds) -> str:
+    return f"; inside, {len(kinds)} kinds: {', '.join(name for _, name in kinds)}" if kinds else ""
 
 
 def _sampled(samples: int) -> str:
@@ -275,6 +283,7 @@ def _described(description: Mapping[str, Any]) -> dict[str, Any]:
     thresholds = dict(description["thresholds"])
     return {
         "experiment": experiment,
+        "kinds": tuple((int(label), str(name)) for label, name in description.get("kinds", ())),
         "accepts": Accepts.model_validate(description["accepts"]),
         "normaliser": normaliser,
         "calibration": Calibration.restore(description, len(CLASS_SETS[experiment.classes])),

@@ -16,8 +16,9 @@ from pipeline.prepare.resample import Grid, Nightly, ResamplerConfig
 from pipeline.prepare.selection import SelectionSettings
 from pipeline.prepare.split import SplitSettings
 from pipeline.settings import FrozenConfig, SettingsError, load_settings, override, read_toml
-from pipeline.taxonomy import ClassSet, classes_of_subtypes
+from pipeline.taxonomy import ClassSet
 from pipeline.train.calibration import CalibrationKind
+from pipeline.train.kinds import Learns
 
 __all__ = ["Experiment", "FitSettings", "check_window", "load_experiment"]
 
@@ -40,8 +41,9 @@ class FitSettings(FrozenConfig):
     patience: int = Field(default=15, ge=1)
     """Training ends when the validation loss has not improved for so many epochs; the best epoch is kept."""
     class_weight: Literal["none", "balanced"] = "none"
-    subtypes: bool = False
-    """Learn to tell subtypes apart where the truth says them; a class is then as probable as its subtypes together."""
+    learns: Learns = "classes"
+    """What networks learn to tell apart where the truth says it: classes, subtypes, or the templates that were
+    simulated. A class is then as probable as its subtypes or templates together."""
     teacher: str = ""
     """Classifier whose probabilities the networks learn beside the true classes: a folder, that of a run, NAME or
     NAME@VERSION; empty: none. What the experiment does not say of data and preparation is taken over from it."""
@@ -84,13 +86,6 @@ class Experiment(FrozenConfig):
     augment: AugmentConfig = AugmentConfig()
     model: ModelConfig = PRESETS["default"]
     fit: FitSettings = FitSettings()
-
-    @property
-    def class_of_subtype(self) -> tuple[int, ...]:
-        """Index of the class of each subtype that the networks tell apart; none where they learn the classes alone."""
-        if not self.fit.subtypes or self.classes == "subtypes":
-            return ()
-        return classes_of_subtypes(self.classes)
 
     @model_validator(mode="before")
     @classmethod

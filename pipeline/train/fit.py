@@ -32,6 +32,7 @@ from pipeline.train.checkpoint import Accepts, Checkpoint
 from pipeline.train.ensemble import train_ensemble
 from pipeline.train.experiment import Experiment
 from pipeline.train.inference import Preparation, choose_device, ensemble_logits, prepare_photometry, threads
+from pipeline.train.kinds import Kinds, list_kinds, name_kinds, places_of_kinds
 from pipeline.train.member import LabelledObjects, Row, TrainingData
 from pipeline.train.novelty import fit_novelty
 from pipeline.train.reference import make_reference
@@ -73,14 +74,14 @@ class Sample:
         labels: (n_objects) index of the true class.
         split: who is in which part.
         cuts: reasons for leaving objects out, with their number.
-        subtypes: (n_objects) index of the true subtype, -1 where the truth says the class alone.
+        kinds: (n_objects) names of what is learnt beside the class, as `name_kinds` gives them.
     """
 
     light_curves: LightCurves
     labels: npt.NDArray[np.int64]
     split: Split
     cuts: list[tuple[str, int]]
-    subtypes: npt.NDArray[np.int64]
+    kinds: npt.NDArray[np.object_]
 
     def part(self, snids: tuple[str, ...]) -> tuple[LightCurves, npt.NDArray[np.int64]]:
         """Return the light curves and labels of some objects."""
@@ -178,9 +179,11 @@ def choose_sample(
         ValueError: if a class of the experiment has no object, or a part would be empty.
     """
     classes = CLASS_SETS[experiment.classes]
-    subclasses = truth.select(light_curves.objects["SNID"]).table["SUBCLASS"]
-    targets = subclasses.map(lambda name: target_classes(name, experiment.classes) if isinstance(name, str) else None)
-    labels, subtypes = places(targets, classes), places(subclasses, CLASS_SETS["subtypes"])
+    known = truth.select(light_curves.objects["SNID"]).table
+    targets = known["SUBCLASS"].map(
+        lambda name: target_classes(name, experiment.classes) if isinstance(name, str) else None
+    )
+    labels = targets.map({name: index for index, name in enumerate(classes)}).fillna(-1).to_numpy(dtype=np.int64)
     selection = select(light_curves, experiment.bands, experiment.selection)
     usable = selection.passes & (labels >= 0)
     n_unknown = int((selection.passes & (labels < 0)).sum())
@@ -191,34 +194,40 @@ def choose_sample(
     rows = np.flatnonzero(usable)
     chosen = light_curves.take(rows)
     split = split_objects(list(chosen.objects["SNID"]), experiment.split, kept)
-    return Sample(chosen, labels[rows], split, cuts, subtypes[rows])
-
-
-def places(names: pd.Series[str], known: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    """Return where each name stands in a list, -1 where it does not."""
-    found = names.map({name: index for index, name in enumerate(known)})
-    return np.asarray(found.fillna(-1), dtype=np.int64)
+    return Sample(
+        chosen, labels[rows].astype(np.int64), split, cuts, name_kinds(known.iloc[rows], experiment.fit.learns)
+    )
 
 
 def training_data(sample: Sample, experiment: Experiment, teacher: Teacher | None = None) -> TrainingData:
     """Resample the training and validation parts, and fit the normaliser on the former, or take over the teacher's."""
-    (train, train_labels), (valid, valid_labels) = sample.part(sample.split.train), sample.part(sample.split.validation)
-    resampled = prepare_photometry(train, experiment)
+    classes = CLASS_SETS[experiment.classes]
+    rows = sample.rows(sample.split.train)
+    kinds = list_kinds(sample.kinds[rows], sample.labels[rows], len(classes))
+    train, validation = (
+        labelled(sample, part, experiment, kinds) for part in (sample.split.train, sample.split.validation)
+    )
     if teacher is None:
         normaliser = build_normaliser(experiment.bands, experiment.normaliser)
-        normaliser.fit(resampled)
+        normaliser.fit(train.resampled)
     else:
         normaliser = teacher.checkpoint.normaliser
     return TrainingData(
-        train=LabelledObjects(resampled, train_labels, sample.subtypes[sample.rows(sample.split.train)]),
-        validation=LabelledObjects(
-            prepare_photometry(valid, experiment), valid_labels, sample.subtypes[sample.rows(sample.split.validation)]
-        ),
+        train=train,
+        validation=validation,
         normaliser=normaliser,
-        n_classes=len(CLASS_SETS[experiment.classes]),
+        n_classes=len(classes),
         fingerprint=fingerprint(sample, experiment, teacher),
         teacher=teacher,
+        kinds=kinds,
     )
+
+
+def labelled(sample: Sample, snids: tuple[str, ...], experiment: Experiment, kinds: Kinds) -> LabelledObjects:
+    """Resample some objects, and say what they are."""
+    light_curves, labels = sample.part(snids)
+    names = sample.kinds[sample.rows(snids)]
+    return LabelledObjects(prepare_photometry(light_curves, experiment), labels, places_of_kinds(names, labels, kinds))
 
 
 def fingerprint(sample: Sample, experiment: Experiment, teacher: Teacher | None = None) -> str:
@@ -229,8 +238,8 @@ def fingerprint(sample: Sample, experiment: Experiment, teacher: Teacher | None 
         light_curves, labels = sample.part(snids)
         digest.update(f"{len(snids)} {data_hash(light_curves)}".encode())
         digest.update(labels.tobytes())
-        if experiment.class_of_subtype:
-            digest.update(sample.subtypes[sample.rows(snids)].tobytes())
+        if experiment.fit.learns != "classes":
+            digest.update("\n".join(sample.kinds[sample.rows(snids)]).encode())
     if teacher is not None:
         digest.update(f"{teacher.hash} {experiment.fit.teacher_weight!r}".encode())
     return digest.hexdigest()
@@ -255,6 +264,7 @@ def calibrated_checkpoint(
         experiment=experiment,
         normaliser=data.normaliser,
         weights=[state.part("best") for state in states],
+        kinds=data.kinds,
         calibration=UNCALIBRATED,
         thresholds={},
         accepts=acceptance(sample, data.train.resampled, experiment),

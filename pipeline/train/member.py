@@ -24,6 +24,7 @@ from pipeline.prepare.normalise import Normaliser
 from pipeline.prepare.resample import Resampled, complete
 from pipeline.train.experiment import Experiment, FitSettings
 from pipeline.train.inference import Preparation, choose_device, choose_precision, ensemble_logits, threads
+from pipeline.train.kinds import Kinds
 from pipeline.train.state import TrainingState, optimizer_from_state, optimizer_to_state
 from pipeline.train.teacher import Teacher
 
@@ -41,12 +42,12 @@ class LabelledObjects:
     Attributes:
         resampled: their photometry.
         labels: (n_objects) index of the true class.
-        subtypes: (n_objects) index of the true subtype, -1 where the truth does not say it.
+        kinds: (n_objects) index of the true kind, -1 where the truth does not say it.
     """
 
     resampled: Resampled
     labels: npt.NDArray[np.int64]
-    subtypes: npt.NDArray[np.int64]
+    kinds: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class TrainingData:
     n_classes: int
     fingerprint: str
     teacher: Teacher | None = None
+    kinds: Kinds = ()
 
 
 def train_member(
@@ -104,7 +106,8 @@ class MemberRun:
         self.device = choose_device(experiment.fit.device)
         self.uses_bfloat16 = choose_precision(experiment.fit.precision, self.device) == torch.bfloat16
         with self.randomness(INITIAL_WEIGHTS):
-            model = build_model(experiment.model, data.normaliser.inputs, data.n_classes, experiment.class_of_subtype)
+            classes = [label for label, _ in data.kinds]
+            model = build_model(experiment.model, data.normaliser.inputs, data.n_classes, classes)
         self.model = model.to(self.device)
         fit = experiment.fit
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(fit.averaging))  # type: ignore[no-untyped-call]
@@ -164,9 +167,7 @@ class MemberRun:
         for rows in shuffled_batches(train.resampled.lengths, experiment.fit.batch_size, rng):
             photometry = augment(train.resampled.batch(rows), experiment.augment, generator)
             batch = self.data.normaliser(complete(photometry, experiment.resampler, generator)).to(self.device)
-            loss = self.loss(
-                batch, *(torch.from_numpy(of[rows]).to(self.device) for of in (train.labels, train.subtypes))
-            )
+            loss = self.loss(batch, *(torch.from_numpy(of[rows]).to(self.device) for of in (train.labels, train.kinds)))
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.model.parameters(), experiment.fit.clip)
@@ -176,14 +177,14 @@ class MemberRun:
             total += loss.item() * len(rows)
         return total / len(train.labels)
 
-    def loss(self, batch: LightCurveBatch, targets: Tensor, subtypes: Tensor) -> Tensor:
+    def loss(self, batch: LightCurveBatch, targets: Tensor, kinds: Tensor) -> Tensor:
         """Cross-entropy with what is true, and with a teacher's probabilities of the very same batch."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16):
             logits, finer = self.logits(batch)
         losses = F.cross_entropy(logits, targets, reduction="none")
         if finer is not None:
-            exact = F.cross_entropy(finer, subtypes.clamp(min=0), reduction="none")
-            losses = torch.where(subtypes >= 0, exact, losses)
+            exact = F.cross_entropy(finer, kinds.clamp(min=0), reduction="none")
+            losses = torch.where(kinds >= 0, exact, losses)
         weights = self.class_weights[targets]
         loss = (weights * losses).sum() / weights.sum()
         if self.teacher is None:
@@ -192,7 +193,7 @@ class MemberRun:
         return (1 - weight) * loss + weight * F.cross_entropy(logits, self.teacher(batch))
 
     def logits(self, batch: LightCurveBatch) -> tuple[Tensor, Tensor | None]:
-        """Return logits of the classes, and of the subtypes where the network tells them apart."""
+        """Return logits of the classes, and of the kinds where the network tells them apart."""
         if not isinstance(self.model, MergedClassifier):
             return self.model(batch).float(), None
         finer = self.model.network(batch).float()

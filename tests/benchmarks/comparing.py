@@ -70,9 +70,10 @@ VARIANTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "no hidden redshift": ("augment.hide_redshift=0",),
     },
     "training": {
-        "classes alone": ("fit.subtypes=false",),
-        "subtypes": ("fit.subtypes=true",),
-        "subtypes, float32": ("fit.subtypes=true", "fit.precision=float32"),
+        "classes": ("fit.learns=classes",),
+        "subtypes": ("fit.learns=subtypes",),
+        "templates": ("fit.learns=templates",),
+        "templates, float32": ("fit.learns=templates", "fit.precision=float32"),
     },
 }
 """What is compared: each variant says what it changes in the experiment."""

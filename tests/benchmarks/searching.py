@@ -97,7 +97,7 @@ def training_part(arguments: argparse.Namespace) -> tuple[Sample, list[str]]:
         sample,
         light_curves=sample.light_curves.take(rows),
         labels=sample.labels[rows],
-        subtypes=sample.subtypes[rows],
+        kinds=sample.kinds[rows],
         split=Split(snids, (), ()),
     )
     return inside, list(draw.protocol.words)

@@ -308,14 +308,14 @@ def test_a_batch_whose_shapes_do_not_belong_together_is_refused() -> None:
         LightCurveBatch(batch.sequence, torch.zeros_like(batch.mask), batch.context)
 
 
-def test_a_class_is_as_probable_as_its_subtypes_together() -> None:
+def test_a_class_is_as_probable_as_its_kinds_together() -> None:
     torch.manual_seed(0)
     config = RecurrentConfig(hidden_sizes=(4,), embedding_size=0)
-    network = build_model(config, INPUTS, 3, class_of_subtype=(0, 2, 1, 2)).eval()
+    network = build_model(config, INPUTS, 3, class_of_kind=(0, 2, 1, 2)).eval()
     assert isinstance(network, MergedClassifier)
     batch = make_batch()
-    merged, subtypes = network(batch).softmax(dim=1), network.network(batch).softmax(dim=1)
-    expected = torch.stack([subtypes[:, 0], subtypes[:, 2], subtypes[:, 1] + subtypes[:, 3]], dim=1)
+    merged, kinds = network(batch).softmax(dim=1), network.network(batch).softmax(dim=1)
+    expected = torch.stack([kinds[:, 0], kinds[:, 2], kinds[:, 1] + kinds[:, 3]], dim=1)
     torch.testing.assert_close(merged, expected)
 
 

@@ -34,14 +34,16 @@ CASES = [*((kind, "nightly") for kind in SMALL), ("window", "grid"), ("convoluti
 EVERY_CASE = pytest.mark.parametrize(("kind", "resampler"), CASES)
 
 
-def experiment(kind: str, resampler: str, subtypes: bool = False, rest_frame: bool = False, **model: str) -> Experiment:
+def experiment(
+    kind: str, resampler: str, learns: str = "classes", rest_frame: bool = False, **model: str
+) -> Experiment:
     return Experiment.model_validate(
         {
             "name": f"{kind}-{resampler}",
             "model": {"kind": kind, **SMALL[kind], **model},
             "resampler": {"kind": resampler},
             "normaliser": {"kind": "per_object", "rest_frame": rest_frame},
-            "fit": {"epochs": 3, "batch_size": 16, "averaging": 0.9, "learning_rate": 0.02, "subtypes": subtypes},
+            "fit": {"epochs": 3, "batch_size": 16, "averaging": 0.9, "learning_rate": 0.02, "learns": learns},
         }
     )
 
@@ -130,7 +132,7 @@ GRAPHS = [
     *((*case, {}) for case in CASES),
     *((*case, {"samples": 3}) for case in CASES),
     *(("recurrent", "nightly", {"pooling": name}) for name in ("last", "mean")),
-    ("recurrent", "nightly", {"subtypes": True}),
+    ("recurrent", "nightly", {"learns": "templates"}),
     ("recurrent", "nightly", {"rest_frame": True}),
 ]
 

@@ -16,11 +16,11 @@ import torch
 
 from pipeline.schema import LightCurves, Truth
 from pipeline.settings import SettingsError, load_settings
-from pipeline.train.checkpoint import Checkpoint, CheckpointError
+from pipeline.train.checkpoint import Checkpoint, CheckpointError, card_text
 from pipeline.train.control import control_predictions
 from pipeline.train.ensemble import state_file
 from pipeline.train.experiment import Experiment
-from pipeline.train.fit import TrainingResult, choose_sample, train_classifier
+from pipeline.train.fit import TrainingResult, choose_sample, fingerprint, train_classifier
 from pipeline.train.inference import choose_precision
 from pipeline.train.state import StateError, TrainingState
 from tests.builders import make_survey, make_truth
@@ -244,7 +244,7 @@ def test_early_stopping_keeps_the_best_epoch(survey: tuple[LightCurves, Truth], 
         {"classes": "types"},
         {"deredden": True, "fit": {"epochs": 1, "class_weight": "balanced", "schedule": "constant"}},
         {"normaliser": {"kind": "per_object", "use_redshift": False}},
-        {"classes": "types", "fit": {"epochs": 1, "subtypes": True, "class_weight": "balanced"}},
+        {"classes": "types", "fit": {"epochs": 1, "learns": "subtypes", "class_weight": "balanced"}},
     ],
     ids=["random_fill", "types", "balanced", "no redshift", "subtypes"],
 )
@@ -257,22 +257,32 @@ def test_every_way_of_training_gives_a_working_classifier(
     assert Checkpoint.load(tmp_path / "model").accepts == result.checkpoint.accepts
 
 
-def test_subtypes_are_learnt_where_they_are_known_and_add_up_to_the_classes(
-    survey: tuple[LightCurves, Truth], tmp_path: Path
+@pytest.mark.parametrize(("learns", "n_kinds"), [("subtypes", 3), ("templates", 4)])
+def test_kinds_are_learnt_where_they_are_known_and_add_up_to_the_classes(
+    learns: str, n_kinds: int, survey: tuple[LightCurves, Truth], tmp_path: Path
 ) -> None:
     light_curves, truth = survey
-    coarse = Truth(truth.table.assign(SUBCLASS=truth.table["SUBCLASS"].replace({"IIP": "IIb"})))  # no subtype of ours
-    finer = experiment(epochs=25, learning_rate=0.02, subtypes=True)
-    by_subtype = train_classifier(light_curves, truth, finer, tmp_path / "a")
-    by_class = train_classifier(light_curves, coarse, finer, tmp_path / "b")
-    for result in (by_subtype, by_class):
-        assert result.history["VALID_LOSS"].min() < 0.3
-        assert result.checkpoint.classes == ("Ia", "nonIa")
-        assert result.checkpoint.networks()[0].network.head.out_features == 8
-    assert not same_weights(by_subtype.checkpoint, by_class.checkpoint)
-    assert by_subtype.checkpoint.card["fingerprint"] != by_class.checkpoint.card["fingerprint"]
-    plain = train_classifier(light_curves, truth, experiment(), tmp_path / "c").checkpoint.card["fingerprint"]
-    assert plain == train_classifier(light_curves, coarse, experiment(), tmp_path / "d").checkpoint.card["fingerprint"]
+    table = truth.table
+    subclasses = table["SUBCLASS"].where(table.index % 2 == 0, table["SUBCLASS"].replace("IIP", "IIn"))
+    templates = pd.Series("toy", index=table.index).where(table.index % 4 != 0, "other")
+    templates = templates.where(table["SUBCLASS"] == "IIP", None)  # of Ia, the truth does not say it
+    finer = Truth(table.assign(SUBCLASS=subclasses, TEMPLATE=templates))
+    result = train_classifier(light_curves, finer, experiment(epochs=25, learning_rate=0.02, learns=learns), tmp_path)
+    checkpoint = Checkpoint.load(tmp_path / "model")
+    assert result.history["VALID_LOSS"].min() < 0.3
+    assert checkpoint.classes == ("Ia", "nonIa")
+    assert checkpoint.kinds == result.checkpoint.kinds
+    assert len(checkpoint.kinds) == n_kinds == checkpoint.networks()[0].network.head.out_features
+    assert all(name in card_text(checkpoint) for _, name in checkpoint.kinds)
+
+
+def test_what_is_not_learnt_is_not_looked_at(survey: tuple[LightCurves, Truth]) -> None:
+    light_curves, truth = survey
+    other = Truth(truth.table.assign(SUBCLASS=truth.table["SUBCLASS"].replace("IIP", "IIn"), TEMPLATE=None))
+    for learns, is_seen in (("classes", False), ("subtypes", True), ("templates", True)):
+        chosen = experiment(learns=learns)
+        first, second = (fingerprint(choose_sample(light_curves, one, chosen), chosen) for one in (truth, other))
+        assert (first != second) == is_seen
 
 
 def test_a_checkpoint_is_whole_and_holds_no_pickle(trained: tuple[TrainingResult, Path]) -> None:
