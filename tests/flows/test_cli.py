@@ -45,7 +45,7 @@ def test_the_version_is_printed_without_further_work() -> None:
 
 def test_wrong_words_exit_with_2_and_say_what_was_expected(tmp_path: Path) -> None:
     assert "nearest valid key is fit.epochs" in invoke("demo", "--out", tmp_path, "--set", "fit.epoch=2", code=2)
-    assert "there are charnock17" in invoke(
+    assert "there are best, charnock17" in invoke(
         "train", "--store", tmp_path, "--experiment", "x", "--out", tmp_path, code=2
     )
     student = ("--experiment", "spcc-small", "--set", "fit.teacher=no/such/run", "--out", tmp_path / "run")
