@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipeline.prepare.resample import Resampled
 
-__all__ = ["brightest_day", "within"]
+__all__ = ["brightest_day", "in_window", "keep_steps", "within"]
 
 NEIGHBOURHOOD: Final = 15.0
 """A supernova is bright in all steps within so many days of its brightest; an outlier is alone [d]."""
@@ -19,21 +19,21 @@ HIGHEST_SNR: Final = 10.0
 
 
 def within(resampled: Resampled, before: float, after: float) -> Resampled:
-    """Keep the steps of each object in a window about its brightest day.
+    """Keep the steps of each object in a window about its brightest day; see `in_window` and `keep_steps`."""
+    return keep_steps(resampled, in_window(resampled, before, after))
 
-    Args:
-        resampled: n objects.
-        before, after: ends of the window [d], both positive.
 
-    Returns:
-        The same objects, each with a step if it had one; days count from the first step that is left.
-    """
+def in_window(resampled: Resampled, before: float, after: float) -> npt.NDArray[np.bool_]:
+    """(n_steps,) whether a step is so many days or fewer before, or after, the brightest day of its object [d]."""
     since = resampled.days - np.repeat(brightest_day(resampled), resampled.lengths)
-    kept = (since >= -before) & (since <= after)
+    return np.asarray((since >= -before) & (since <= after))
+
+
+def keep_steps(resampled: Resampled, kept: npt.NDArray[np.bool_]) -> Resampled:
+    """Return the same objects with some of their steps; days count from the first step that is left."""
     if kept.all():
         return resampled
-    counts = np.concatenate([[0], np.cumsum(kept)])
-    offsets = counts[resampled.offsets].astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(kept)])[resampled.offsets].astype(np.int64)
     days, lengths = resampled.days[kept], np.diff(offsets)
     first = days[np.minimum(offsets[:-1], len(days) - 1)]
     return Resampled(

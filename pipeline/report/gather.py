@@ -14,9 +14,10 @@ from pipeline.classify.nights import classify_nights
 from pipeline.classify.predict import Classifier, Progress, with_redshift
 from pipeline.evaluate.evaluation import find_targets
 from pipeline.prepare.resample import band_columns, group_index
+from pipeline.prepare.window import keep_steps
 from pipeline.report.gallery import GalleryCurve
 from pipeline.schema import LightCurves, Predictions, Truth, probability_columns
-from pipeline.train.fit import prepare_photometry
+from pipeline.train.inference import group_photometry, steps_read
 
 __all__ = [
     "KINDS",
@@ -172,15 +173,17 @@ def _redshift(classifier: Classifier, light_curves: LightCurves) -> npt.NDArray[
 
 
 def _resample(classifier: Classifier, light_curves: LightCurves) -> Steps:
-    """Group the measurements as the classifier does, with the time of each step."""
+    """Group the measurements as the classifier does, with the time of each step that it reads."""
     experiment = classifier.checkpoint.experiment
-    resampled = prepare_photometry(light_curves, experiment)
+    grouped = group_photometry(light_curves, experiment)
+    is_read = steps_read(grouped, experiment)
+    resampled = keep_steps(grouped, is_read)
     is_used = band_columns(light_curves, experiment.bands) >= 0
     mjd = light_curves.epochs["MJD"].to_numpy()[is_used]
     step, first = group_index(light_curves.object_index[is_used], mjd, experiment.resampler.gap_days)
     mean_mjd = np.bincount(step, mjd, len(first)) / np.bincount(step, minlength=len(first))
     flux = np.where(resampled.observed, resampled.flux.astype(float), np.nan)
-    return Steps(resampled.offsets, mean_mjd, flux, experiment.bands)
+    return Steps(resampled.offsets, mean_mjd[is_read], flux, experiment.bands)
 
 
 def _ask(

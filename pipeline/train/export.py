@@ -1,6 +1,6 @@
 """A classifier as one ONNX graph: grouped photometry in physical units in, calibrated probabilities out.
 
-Inputs, for any number of objects and of steps (one step per night, as `prepare.resample.group_epochs` makes them):
+Inputs, for any number of objects and of steps (one step per night, as `train.inference.prepare_photometry` makes them):
 
     days      (batch, time) float32        days since the object's first step; 0 in the padding
     flux      (batch, time, band) float32  FLUXCAL at ZP 27.5 mag AB; 0 where a band was not measured
@@ -10,7 +10,8 @@ Inputs, for any number of objects and of steps (one step per night, as `prepare.
     header    (batch, 3) float32           host photo-z, its error, Milky Way E(B−V) [mag]; NaN where unknown
 
 Output: probabilities (batch, class) float32. Completion of missing bands, normalisation, all networks, calibration
-and the mean over the ensemble are in the graph; merging epochs into nights is not. NOVELTY, cuts and statuses are not.
+and the mean over the ensemble are in the graph; merging epochs into nights is not, nor the choice of those in
+`resampler.window_days`, nor are NOVELTY, cuts and statuses.
 """
 
 from __future__ import annotations

@@ -15,11 +15,20 @@ from pipeline.prepare.batches import equal_length_batches
 from pipeline.prepare.extinction import correct_extinction
 from pipeline.prepare.normalise import Normaliser
 from pipeline.prepare.resample import Grid, Resampled, ResamplerConfig, completions, group_epochs
-from pipeline.prepare.window import within
+from pipeline.prepare.window import in_window, keep_steps
 from pipeline.schema import LightCurves
 from pipeline.train.experiment import Experiment
 
-__all__ = ["Preparation", "choose_device", "choose_precision", "ensemble_logits", "prepare_photometry", "threads"]
+__all__ = [
+    "Preparation",
+    "choose_device",
+    "choose_precision",
+    "ensemble_logits",
+    "group_photometry",
+    "prepare_photometry",
+    "steps_read",
+    "threads",
+]
 
 
 @dataclass(frozen=True)
@@ -31,11 +40,21 @@ class Preparation:
 
 
 def prepare_photometry(light_curves: LightCurves, experiment: Experiment) -> Resampled:
-    """Correct extinction if asked, group epochs into steps, and keep those of the window if there is one."""
+    """Group epochs into steps, and keep those that the networks read."""
+    resampled = group_photometry(light_curves, experiment)
+    return keep_steps(resampled, steps_read(resampled, experiment))
+
+
+def group_photometry(light_curves: LightCurves, experiment: Experiment) -> Resampled:
+    """Correct extinction if asked, and group epochs into steps."""
     corrected = correct_extinction(light_curves) if experiment.deredden else light_curves
-    resampled = group_epochs(corrected, experiment.bands, experiment.resampler.gap_days)
+    return group_epochs(corrected, experiment.bands, experiment.resampler.gap_days)
+
+
+def steps_read(resampled: Resampled, experiment: Experiment) -> npt.NDArray[np.bool_]:
+    """(n_steps,) whether a step is in the window of the experiment; all are where it has none."""
     window = None if isinstance(experiment.resampler, Grid) else experiment.resampler.window_days
-    return resampled if window is None else within(resampled, *window)
+    return np.ones(len(resampled.days), dtype=bool) if window is None else in_window(resampled, *window)
 
 
 def ensemble_logits(

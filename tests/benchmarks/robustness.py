@@ -48,9 +48,12 @@ MEASURED: Final = ("accuracy", "auc", "figure_of_merit", "purity", "completeness
 
 WINDOW: Final = "resampler.window_days=[80,170]"
 FLOOR: Final = "normaliser.error_floor=0.05"
+NIGHTS: Final = "augment.drop_night=0.3"
+HIDDEN: Final = "augment.hide_redshift=0.4"
 CANDIDATES: Final[dict[str, tuple[str, ...]]] = {
     "as the SPCC": (),
     "window": (WINDOW,),
+    "window 60 to 130": ("resampler.window_days=[60,130]",),
     "error floor": (FLOOR,),
     "both": (WINDOW, FLOOR),
     "both, window 60 to 130": ("resampler.window_days=[60,130]", FLOOR),
@@ -58,15 +61,17 @@ CANDIDATES: Final[dict[str, tuple[str, ...]]] = {
     "both, drop 0.6": (WINDOW, FLOOR, "augment.drop=0.6"),
     "both, drop night 0.6": (WINDOW, FLOOR, "augment.drop_night=0.6"),
     "both, drop band 0.1": (WINDOW, FLOOR, "augment.drop_band=0.1"),
+    "both, hide redshift 0.5": (WINDOW, FLOOR, "augment.hide_redshift=0.5"),
+    "both, no scale": (WINDOW, FLOOR, "normaliser.use_scale=false"),
     "both, truncate start 0.3": (WINDOW, FLOOR, "augment.truncate_start=0.3"),
-    "both, band noise 2": (WINDOW, FLOOR, "augment.band_noise=2"),
-    "both, error scale 0.5": (WINDOW, FLOOR, "augment.error_scale=0.5"),
     "both, brightness 0.3": (WINDOW, FLOOR, "augment.brightness=0.3"),
     "both, zeropoint 0.05": (WINDOW, FLOOR, "augment.zeropoint=0.05"),
+    "both, band noise 2": (WINDOW, FLOOR, "augment.band_noise=2"),
+    "both, error scale 0.5": (WINDOW, FLOOR, "augment.error_scale=0.5"),
     "both, stretch 0.1": (WINDOW, FLOOR, "augment.stretch=0.1"),
-    "both, hide redshift 0.5": (WINDOW, FLOOR, "augment.hide_redshift=0.5"),
-    "both, photo-z 1.5": (WINDOW, FLOOR, "augment.photoz=1.5"),
-    "both, no scale": (WINDOW, FLOOR, "normaliser.use_scale=false"),
+    "both, brightness 0.3, zeropoint 0.05": (WINDOW, FLOOR, "augment.brightness=0.3", "augment.zeropoint=0.05"),
+    "sky": (WINDOW, FLOOR, NIGHTS, HIDDEN),
+    "sky, floor 0.1": (WINDOW, "normaliser.error_floor=0.1", NIGHTS, HIDDEN),
 }
 """Settings of each candidate, on top of those of the experiment `spcc` and of QUICK."""
 

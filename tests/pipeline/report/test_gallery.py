@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.classify.nights import classify_nights
 from pipeline.classify.predict import Classifier, ClassifySettings
+from pipeline.prepare.resample import Nightly
 from pipeline.report import gather
 from pipeline.report.gallery import GalleryCurve, gallery_from_json, gallery_to_json
 from pipeline.report.gather import KINDS, choose_curves, gather_gallery
@@ -108,6 +109,20 @@ def test_a_curve_shows_the_photometry_and_the_steps_made_of_it(curves: tuple[Gal
         np.testing.assert_allclose(np.sort(measured), np.sort(curve.flux), rtol=2e-3)
         assert len(curve.steps) == len(curve.history_mjd) == len(curve.step_flux["g"])
         assert np.all(np.abs(np.subtract(curve.steps, curve.history_mjd)) < 0.05)
+
+
+def test_only_the_steps_in_the_window_of_the_classifier_are_shown_each_at_its_time():
+    light_curves, truth = make_survey(6)
+    checkpoint = small_classifier().checkpoint
+    windowed = checkpoint.experiment.model_copy(update={"resampler": Nightly(window_days=(10, 20))})
+    classifier = Classifier(replace(checkpoint, experiment=windowed))
+    for curve in gather_gallery(classifier, light_curves, classifier.classify(light_curves), truth):
+        assert 0 < np.ptp(curve.steps) <= 30 < np.ptp(curve.mjd)
+        for place, step in enumerate(curve.steps):
+            measured = {band: flux for mjd, band, flux in zip(curve.mjd, curve.band, curve.flux, strict=True)
+                        if abs(mjd - step) < 0.4}  # fmt: skip
+            shown = {band: curve.step_flux[band][place] for band in measured}
+            assert shown == pytest.approx(measured, rel=2e-3)
 
 
 def test_the_history_is_what_was_said_after_each_night(curves: tuple[GalleryCurve, ...]):
