@@ -40,6 +40,9 @@ class FitSettings(FrozenConfig):
     """Largest norm of the gradient."""
     patience: int = Field(default=15, ge=1)
     """Training ends when the validation loss has not improved for so many epochs; the best epoch is kept."""
+    keep: Literal["best", "last"] = "best"
+    """Which epoch's averaged weights the classifier gets: of the lowest validation loss, or, without an early end, the
+    last. Overconfidence, which calibration undoes, raises the loss while the order of objects still improves."""
     class_weight: Literal["none", "balanced"] = "none"
     learns: Learns = "classes"
     """What networks learn to tell apart where the truth says it: classes, subtypes, or the templates that were

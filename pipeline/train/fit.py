@@ -254,11 +254,16 @@ def data_hash(light_curves: LightCurves) -> str:
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
 
 
+def kept_row(history: list[Row], experiment: Experiment) -> Row:
+    """Return the history's row of the epoch whose weights are kept."""
+    return history[-1] if experiment.fit.keep == "last" else min(history, key=lambda row: row["VALID_LOSS"])
+
+
 def calibrated_checkpoint(
     sample: Sample, data: TrainingData, experiment: Experiment, states: list[TrainingState]
 ) -> Checkpoint:
-    """Put the best weights of each member together, and calibrate them on the validation part."""
-    best_rows = [min(state.history, key=lambda row: row["VALID_LOSS"]) for state in states]
+    """Put the kept weights of each member together, and calibrate them on the validation part."""
+    kept_rows = [kept_row(state.history, experiment) for state in states]
     experiment, taught = named_teacher(experiment, data.teacher)
     checkpoint = Checkpoint(
         experiment=experiment,
@@ -278,9 +283,9 @@ def calibrated_checkpoint(
             "surveys": list(sample.light_curves.objects["SURVEY"].dropna().unique()),
             "versions": versions(),
             **taught,
-            "best_epochs": [int(row["EPOCH"]) for row in best_rows],
-            "validation_loss": [round(row["VALID_LOSS"], 5) for row in best_rows],
-            "validation_accuracy": [round(row["VALID_ACCURACY"], 5) for row in best_rows],
+            "best_epochs": [int(row["EPOCH"]) for row in kept_rows],
+            "validation_loss": [round(row["VALID_LOSS"], 5) for row in kept_rows],
+            "validation_accuracy": [round(row["VALID_ACCURACY"], 5) for row in kept_rows],
         },
     )
     device = choose_device(experiment.fit.device)

@@ -121,11 +121,10 @@ class MemberRun:
     @property
     def is_finished(self) -> bool:
         """Whether all epochs are done, or validation has not improved for long enough."""
-        losses = [row["VALID_LOSS"] for row in self.history]
-        if not losses:
-            return False
-        since_best = len(losses) - 1 - int(np.argmin(losses))
-        return len(losses) >= self.experiment.fit.epochs or since_best >= self.experiment.fit.patience
+        fit, losses = self.experiment.fit, [row["VALID_LOSS"] for row in self.history]
+        if not losses or len(losses) >= fit.epochs:
+            return bool(losses)
+        return fit.keep == "best" and len(losses) - 1 - int(np.argmin(losses)) >= fit.patience
 
     @contextmanager
     def randomness(self, epoch: int) -> Iterator[tuple[np.random.Generator, torch.Generator]]:
@@ -137,7 +136,7 @@ class MemberRun:
             yield rng, generator
 
     def train_epoch(self) -> None:
-        """Train for one epoch, validate, and keep the averaged weights if they are the best so far."""
+        """Train for one epoch, validate, and keep the averaged weights if they are the best so far, or the last."""
         started = time.perf_counter()
         with self.randomness(len(self.history)) as (rng, generator):
             loss = self.optimise(rng, generator)
@@ -155,7 +154,8 @@ class MemberRun:
             "LEARNING_RATE": float(self.schedule.get_last_lr()[0]),
             "SECONDS": time.perf_counter() - started,
         }
-        if row["VALID_LOSS"] <= min((past["VALID_LOSS"] for past in self.history), default=np.inf):
+        lowest = min((past["VALID_LOSS"] for past in self.history), default=np.inf)
+        if self.experiment.fit.keep == "last" or row["VALID_LOSS"] <= lowest:
             self.best = {key: value.clone() for key, value in average.state_dict().items()}
         self.history.append(row)
 

@@ -71,7 +71,6 @@ def write_course(result: TrainingResult, out: Path) -> None:
 def summarise(result: TrainingResult, store: Store, seconds: float) -> dict[str, Any]:
     """Say in numbers what was trained."""
     checkpoint, sample = result.checkpoint, result.sample
-    best = result.history.loc[result.history.groupby("MEMBER")["VALID_LOSS"].idxmin()]
     teacher = checkpoint.experiment.fit.teacher
     return {
         "model": checkpoint.name,
@@ -83,9 +82,9 @@ def summarise(result: TrainingResult, store: Store, seconds: float) -> dict[str,
         "data_hash": checkpoint.card["data_hash"],
         "store_version": store.version(),
         "members": len(checkpoint.weights),
-        "epochs": best["EPOCH"].tolist(),
-        "validation_loss": best["VALID_LOSS"].round(5).tolist(),
-        "validation_accuracy": best["VALID_ACCURACY"].round(5).tolist(),
+        "epochs": checkpoint.card["best_epochs"],
+        "validation_loss": checkpoint.card["validation_loss"],
+        "validation_accuracy": checkpoint.card["validation_accuracy"],
         **checkpoint.calibration.description(),
         "thresholds": checkpoint.thresholds,
         "seconds": round(seconds, 1),

@@ -237,6 +237,19 @@ def test_early_stopping_keeps_the_best_epoch(survey: tuple[LightCurves, Truth], 
     assert result.checkpoint.card["best_epochs"] == [len(losses) - 2]
 
 
+def test_the_last_epoch_is_kept_where_that_is_asked_for(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
+    wild = experiment(epochs=3, learning_rate=0.3, patience=1, keep="last", schedule="constant")
+    result = train_classifier(*survey, wild, tmp_path)
+    losses = result.history["VALID_LOSS"]
+    assert len(losses) == 3
+    assert result.checkpoint.card["best_epochs"] == [3]
+    assert losses.idxmin() != 2, "or this test shows nothing"
+    state = TrainingState.load(state_file(tmp_path / "training", 0), result.checkpoint.card["fingerprint"])
+    assert state is not None
+    average = state.part("average")
+    assert all(torch.equal(value, average[f"module.{name}"]) for name, value in result.checkpoint.weights[0].items())
+
+
 @pytest.mark.parametrize(
     "changes",
     [
