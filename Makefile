@@ -54,7 +54,7 @@ bench: install  ## reading, preparing, training, classifying and evaluating spee
 	$(BIN)/python -m tests.benchmarks
 
 # Rows with few objects to learn from see them in smaller batches, and more often.
-FEW := $(foreach row,P4 P5 P6 P7 P9 P11,--set $(row):fit.batch_size=32 --set $(row):fit.epochs=90)
+FEW := $(foreach row,P4 P5 P6 P7 P9 P11,--set $(row):fit.batch_size=32 --set $(row):fit.epochs=80)
 QUARTER := --set P3:fit.batch_size=64
 protocols: install  ## the published protocols, five draws of each: make protocols STORE=catalogue REAL=snls (hours; resumable)
 	$(BIN)/snflow protocols all --store $(STORE) --real $(REAL) --draws 5 --out runs/protocols $(FEW) $(QUARTER)
