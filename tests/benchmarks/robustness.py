@@ -70,6 +70,14 @@ CANDIDATES: Final[dict[str, tuple[str, ...]]] = {
     "both, error scale 0.5": (WINDOW, FLOOR, "augment.error_scale=0.5"),
     "both, stretch 0.1": (WINDOW, FLOOR, "augment.stretch=0.1"),
     "both, brightness 0.3, zeropoint 0.05": (WINDOW, FLOOR, "augment.brightness=0.3", "augment.zeropoint=0.05"),
+    "both, four changes": (
+        WINDOW,
+        FLOOR,
+        "augment.brightness=0.3",
+        "augment.zeropoint=0.05",
+        "augment.band_noise=1.5",
+        "augment.drop_night=0.5",
+    ),
     "sky": (WINDOW, FLOOR, NIGHTS, HIDDEN),
     "sky, floor 0.1": (WINDOW, "normaliser.error_floor=0.1", NIGHTS, HIDDEN),
 }

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from pipeline.classify.predict import Classifier
 from pipeline.prepare.resample import Nightly, Resampled, group_epochs
 from pipeline.prepare.window import brightest_day, within
 from pipeline.train.experiment import Experiment
 from pipeline.train.inference import prepare_photometry
 from tests.builders import BANDS, make_light_curves, make_survey
+from tests.small_model import small_classifier
 
 Curve = list[tuple[float, str, float, float]]
 
@@ -56,11 +60,13 @@ def test_both_ends_of_the_window_belong_to_it() -> None:
 
 def test_company_does_not_change_the_window() -> None:
     survey = group_epochs(make_survey(40)[0], BANDS, 0.5)
-    once = within(survey, 20, 40)
+    once, together = within(survey, 20, 40), brightest_day(survey)
     assert once.lengths.sum() < survey.lengths.sum()
     assert (once.lengths > 0).all()
-    alone = within(next(piece for place, piece in enumerate(survey.pieces(1)) if place == 7), 20, 40)
-    np.testing.assert_array_equal(alone.flux, once.flux[once.offsets[7] : once.offsets[8]])
+    for place, alone in enumerate(survey.pieces(1)):
+        assert brightest_day(alone)[0] == together[place]
+        steps = slice(once.offsets[place], once.offsets[place + 1])
+        np.testing.assert_array_equal(within(alone, 20, 40).flux, once.flux[steps])
 
 
 def test_preparation_cuts_to_the_window_that_the_experiment_asks_for() -> None:
@@ -69,6 +75,18 @@ def test_preparation_cuts_to_the_window_that_the_experiment_asks_for() -> None:
     cut = Experiment(name="cut", resampler=Nightly(window_days=(30, 60)))
     assert prepare_photometry(light_curves, whole).lengths.tolist() == [11]
     assert prepare_photometry(light_curves, cut).lengths.tolist() == [7]
+
+
+def test_months_of_nothing_change_no_answer_of_a_classifier_with_a_window() -> None:
+    checkpoint = small_classifier().checkpoint
+    windowed = checkpoint.experiment.model_copy(update={"resampler": Nightly(window_days=(30, 60))})
+    light_curves = make_light_curves({"alone": SUPERNOVA, "long": sorted(EMPTY + SUPERNOVA)})
+    before = Classifier(checkpoint).classify(light_curves).table
+    after = Classifier(replace(checkpoint, experiment=windowed)).classify(light_curves).table
+    assert abs(before["P_Ia"][0] - before["P_Ia"][1]) > 1e-4
+    assert after["P_Ia"].to_numpy() == pytest.approx(before["P_Ia"][0], abs=1e-6)
+    assert after["NOVELTY"][0] == pytest.approx(after["NOVELTY"][1], abs=1e-6)
+    assert after["N_EPOCHS"].tolist() == [7, 7]
 
 
 def test_a_window_has_two_positive_ends() -> None:
