@@ -99,8 +99,9 @@ class Draw:
 
         Settings count where they are not the default, so that one which a later version adds changes no recipe.
         """
-        row = self.protocol
-        settings = self.experiment.model_dump_json(exclude=SAYS_NOTHING_OF_RESULT, exclude_defaults=True)
+        row, experiment = self.protocol, self.experiment
+        kinds = [section.kind for section in (experiment.model, experiment.resampler, experiment.normaliser)]
+        settings = f"{experiment.model_dump_json(exclude=SAYS_NOTHING_OF_RESULT, exclude_defaults=True)} {kinds}"
         rules = f"{row.id} {row.n_train} {row.spectra} {row.is_early} {row.asks}"
         return hashlib.blake2b(f"{settings}\n{rules}\n{data_hash}".encode(), digest_size=8).hexdigest()
 

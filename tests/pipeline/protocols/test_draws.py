@@ -314,3 +314,18 @@ def test_a_training_part_that_leaves_nothing_to_test_on_is_refused(toy, tmp_path
         run_draw(toy_draw("P4", tmp_path, words=("split.train=1.0",)), toy)
     with pytest.raises(ValueError, match="P4: cannot draw 1103 training objects"):
         run_draw(toy_draw("P4", tmp_path, words=("split.train=1103",)), toy)
+
+
+def test_a_recipe_changes_with_any_kind_or_setting_and_not_with_the_draw(tmp_path: Path) -> None:
+    changes = (
+        (),
+        ("resampler.kind=grid",),
+        ("resampler.kind=random_fill",),
+        ("normaliser.kind=global",),
+        ("model.cell=gru",),
+        ("fit.epochs=3",),
+    )
+    recipes = {toy_draw("P1", tmp_path, words=words).recipe("data") for words in changes}
+    assert len(recipes) == len(changes)
+    assert toy_draw("P1", tmp_path, number=2).recipe("data") == toy_draw("P1", tmp_path).recipe("data")
+    assert toy_draw("P1", tmp_path).recipe("other") not in recipes
