@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("store", type=Path, help="catalogue with the SPCC")
     parser.add_argument("--of", choices=VARIANTS, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--experiment", default="spcc")
+    parser.add_argument("--experiment", default="best")
     parser.add_argument("--rows", nargs="+", default=["P1", "P4", "P10-z"], help="rows of snflow protocols")
     parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of all variants")
