@@ -209,7 +209,8 @@ class _Incumbent:
         has_same_weights = self.checkpoint.card.get("fingerprint") == mark
         has_same_members = len(self.checkpoint.weights) == asked.members
         says_the_same = (own.dropout_samples, own.calibration) == (asked.dropout_samples, asked.calibration)
-        return has_same_weights and has_same_members and says_the_same
+        has_same_classes = self.checkpoint.experiment.classes == experiment.classes
+        return has_same_weights and has_same_members and says_the_same and has_same_classes
 
 
 def _find_incumbent(name: str, registry: Registry) -> _Incumbent | None:

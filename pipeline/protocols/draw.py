@@ -29,7 +29,7 @@ from pipeline.train.classical import classical_predictions
 from pipeline.train.control import control_predictions
 from pipeline.train.ensemble import state_file
 from pipeline.train.experiment import Experiment
-from pipeline.train.fit import Sample, choose_sample, train_classifier
+from pipeline.train.fit import Sample, TrainingResult, choose_sample, fingerprint, train_classifier
 from pipeline.train.inference import choose_device
 from pipeline.train.member import Row
 from pipeline.train.training_run import write_course
@@ -143,19 +143,25 @@ def run_draw(draw: Draw, data: ProtocolData, report: Report = lambda row: None) 
     kept = held_back(draw.protocol, data.truth, draw.number)
     sample = sample_of(draw, data, kept)
     write_atomically(draw.folder / "experiment.json", draw.experiment.model_dump_json(indent=1) + "\n")
-    borrow_member(draw, data.hash)
+    lenders = borrow_networks(draw, fingerprint(sample, draw.experiment))
     trained = train_classifier(light_curves, data.truth, draw.experiment, draw.folder, report, kept)
-    write_course(trained, draw.folder)
-    seconds = {"train": cpu_seconds() - started}
+    others = sorted({lender["row"] for lender in lenders} - {draw.protocol.id})
+    write_course(without_validation(trained) if others else trained, draw.folder)
+    seconds = {"train": cpu_seconds() - started + sum(lender["cpu_seconds"]["train"] for lender in lenders)}
     answers = answer_all(sample, trained.checkpoint, draw.experiment, seconds)
     evaluations = compare(answers, data, draw.folder)
     result = {
         **describe(draw, data.hash, trained.checkpoint),
+        "fingerprint": trained.checkpoint.card["fingerprint"],
         "split": sample.split.counts,
         "split_hash": sample.split.hash,
         "cuts": dict(sample.cuts),
         "deviations": draw.deviations,
-        "notes": [*data.notes(draw.protocol), *notes_on(sample, draw, evaluations["network"])],
+        "notes": [
+            *data.notes(draw.protocol),
+            *(f"answered by the networks of {row}, which have learnt the same" for row in others),
+            *notes_on(sample, draw, evaluations["network"]),
+        ],
         "metrics": {
             **{name: as_numbers(evaluations[name]) for name in CONTESTANTS},
             "majority": {"accuracy": majority(sample)},
@@ -180,20 +186,34 @@ def sample_of(draw: Draw, data: ProtocolData, kept: tuple[str, ...]) -> Sample:
     return sample
 
 
-def borrow_member(draw: Draw, data_hash: str) -> None:
-    """Begin an ensemble with the network that a finished draw of a single one has trained: it is the first member."""
-    alone = replace(draw, experiment=with_members(draw.experiment, 1))
-    source, target = (state_file(one.folder / "training", 0) for one in (alone, draw))
-    result = alone.folder / RESULT_FILE
-    if alone.folder == draw.folder or target.exists() or not (source.exists() and result.exists()):
-        return
-    if read_result(result)["recipe"] == draw.recipe(data_hash):
-        write_atomically(target, source.read_bytes())
+def borrow_networks(draw: Draw, mark: str) -> list[dict[str, Any]]:
+    """Take over the networks that finished draws have trained from the same objects with the same settings.
+
+    An ensemble begins with the single network of its row; networks that learn templates answer for all sets of classes.
+
+    Args:
+        draw: what is to be done.
+        mark: fingerprint of its training.
+
+    Returns:
+        Results of the draws whose networks were taken.
+    """
+    finished = [path for path in draw.out.glob(f"*/draw-*/{RESULT_FILE}") if path.parent != draw.folder]
+    same = [(result, path.parent) for path in finished if (result := read_result(path)).get("fingerprint") == mark]
+    same.sort(key=lambda one: (-one[0]["members"], one[0]["row"]))
+    lenders: dict[Path, dict[str, Any]] = {}
+    for member in range(draw.experiment.fit.members):
+        state = state_file(Path("training"), member)
+        result, folder = next(((result, folder) for result, folder in same if (folder / state).exists()), ({}, None))
+        if folder is not None:
+            write_atomically(draw.folder / state, (folder / state).read_bytes())
+            lenders[folder] = result
+    return list(lenders.values())
 
 
-def with_members(experiment: Experiment, members: int) -> Experiment:
-    """Return an experiment with another number of networks."""
-    return experiment.model_copy(update={"fit": experiment.fit.model_copy(update={"members": members})})
+def without_validation(trained: TrainingResult) -> TrainingResult:
+    """Leave out of a history what was asked of the validation part: it was for the classes of another row."""
+    return replace(trained, history=trained.history.drop(columns=["VALID_LOSS", "VALID_ACCURACY"]))
 
 
 def answer_all(

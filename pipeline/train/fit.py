@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
+from torch.nn import functional as F
 
 from pipeline.prepare.normalise import build_normaliser
 from pipeline.prepare.resample import Resampled
@@ -32,7 +34,7 @@ from pipeline.train.checkpoint import Accepts, Checkpoint
 from pipeline.train.ensemble import train_ensemble
 from pipeline.train.experiment import Experiment
 from pipeline.train.inference import Preparation, choose_device, ensemble_logits, prepare_photometry, threads
-from pipeline.train.kinds import Kinds, list_kinds, name_kinds, places_of_kinds
+from pipeline.train.kinds import UNKNOWN, Kinds, list_kinds, name_kinds, places_of_kinds
 from pipeline.train.member import LabelledObjects, Row, TrainingData
 from pipeline.train.novelty import fit_novelty
 from pipeline.train.reference import make_reference
@@ -61,7 +63,7 @@ SAYS_NOTHING_OF_WEIGHTS: Final[dict[str, Any]] = {
 }
 """Settings that leave the weights of a member as they are; a larger ensemble keeps the members it has.
 
-A teacher counts by its content, not by where it stands.
+A teacher counts by its content, not by where it stands; the classes do not count where kinds alone are learnt.
 """
 
 
@@ -233,16 +235,34 @@ def labelled(sample: Sample, snids: tuple[str, ...], experiment: Experiment, kin
 def fingerprint(sample: Sample, experiment: Experiment, teacher: Teacher | None = None) -> str:
     """Hash everything that decides the weights: settings, teacher, and what is learnt from; no test object."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(experiment.model_dump_json(exclude=SAYS_NOTHING_OF_WEIGHTS).encode())
+    are_unseen = teacher is None and classes_are_unseen(sample, experiment)
+    unseen = {"classes": True} if are_unseen else {}
+    digest.update(experiment.model_dump_json(exclude={**SAYS_NOTHING_OF_WEIGHTS, **unseen}).encode())
     for snids in (sample.split.train, sample.split.validation):
         light_curves, labels = sample.part(snids)
         digest.update(f"{len(snids)} {data_hash(light_curves)}".encode())
-        digest.update(labels.tobytes())
+        if not are_unseen:
+            digest.update(labels.tobytes())
         if experiment.fit.learns != "classes":
             digest.update("\n".join(sample.kinds[sample.rows(snids)]).encode())
     if teacher is not None:
         digest.update(f"{teacher.hash} {experiment.fit.teacher_weight!r}".encode())
     return digest.hexdigest()
+
+
+def classes_are_unseen(sample: Sample, experiment: Experiment) -> bool:
+    """Whether the weights are the same whatever the classes: the kind of each object is known, and no other is asked.
+
+    Then one training answers for several sets of classes.
+    """
+    rows = sample.rows(sample.split.train)
+    fit, n_classes = experiment.fit, len(CLASS_SETS[experiment.classes])
+    return (
+        fit.keep == "last"
+        and fit.class_weight == "none"
+        and bool((sample.kinds[rows] != UNKNOWN).all())
+        and bool(list_kinds(sample.kinds[rows], sample.labels[rows], n_classes))
+    )
 
 
 def data_hash(light_curves: LightCurves) -> str:
@@ -263,7 +283,7 @@ def calibrated_checkpoint(
     sample: Sample, data: TrainingData, experiment: Experiment, states: list[TrainingState]
 ) -> Checkpoint:
     """Put the kept weights of each member together, and calibrate them on the validation part."""
-    kept_rows = [kept_row(state.history, experiment) for state in states]
+    best_epochs = [int(kept_row(state.history, experiment)["EPOCH"]) for state in states]
     experiment, taught = named_teacher(experiment, data.teacher)
     checkpoint = Checkpoint(
         experiment=experiment,
@@ -283,9 +303,7 @@ def calibrated_checkpoint(
             "surveys": list(sample.light_curves.objects["SURVEY"].dropna().unique()),
             "versions": versions(),
             **taught,
-            "best_epochs": [int(row["EPOCH"]) for row in kept_rows],
-            "validation_loss": [round(row["VALID_LOSS"], 5) for row in kept_rows],
-            "validation_accuracy": [round(row["VALID_ACCURACY"], 5) for row in kept_rows],
+            "best_epochs": best_epochs,
         },
     )
     device = choose_device(experiment.fit.device)
@@ -304,7 +322,11 @@ def calibrated_checkpoint(
         checkpoint,
         calibration=calibration,
         thresholds=choose_thresholds(after[:, 0], valid.labels == 0),
-        card={**checkpoint.card, "calibration": calibration_card(kind, before, after, valid.labels)},
+        card={
+            **checkpoint.card,
+            **validation_card(logits, valid.labels),
+            "calibration": calibration_card(kind, before, after, valid.labels),
+        },
         novelty=novelty,
         reference=make_reference(
             train,
@@ -317,6 +339,16 @@ def calibrated_checkpoint(
     )
     with threads(experiment.fit.threads):
         return with_answers(calibrated)
+
+
+def validation_card(logits: FloatArray, labels: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Say how well each network's (network, n, class) logits answer the validation part."""
+    losses = [float(F.cross_entropy(torch.from_numpy(one), torch.from_numpy(labels))) for one in logits]
+    accuracies = [float((one.argmax(axis=1) == labels).mean()) for one in logits]
+    return {
+        "validation_loss": [round(value, 5) for value in losses],
+        "validation_accuracy": [round(value, 5) for value in accuracies],
+    }
 
 
 def calibration_card(kind: str, before: FloatArray, after: FloatArray, labels: npt.NDArray[np.int64]) -> dict[str, Any]:

@@ -39,14 +39,16 @@ def name_kinds(truth: pd.DataFrame, learns: Learns) -> npt.NDArray[np.object_]:
 
 
 def list_kinds(names: Sequence[str] | npt.NDArray[np.object_], labels: npt.NDArray[np.int64], n_classes: int) -> Kinds:
-    """List the kinds among training objects, by class and name; empty where they are but the classes.
+    """List the kinds among training objects, in order of their names, whatever the classes that they belong to.
+
+    Empty where they are but the classes.
 
     >>> list_kinds(["IIP", "Ia", "IIn", "IIP"], np.array([1, 0, 1, 1]), 2)
-    ((0, 'Ia'), (1, 'IIP'), (1, 'IIn'))
+    ((1, 'IIP'), (1, 'IIn'), (0, 'Ia'))
     """
     known = {(int(label), name) for label, name in zip(labels, names, strict=True) if name != UNKNOWN}
     without = set(range(n_classes)) - {label for label, _ in known}
-    kinds = tuple(sorted(known | {(label, UNKNOWN) for label in without}))
+    kinds = tuple(sorted(known | {(label, UNKNOWN) for label in without}, key=lambda kind: (kind[1], kind[0])))
     return kinds if len(kinds) > n_classes else ()
 
 

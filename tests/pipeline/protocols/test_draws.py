@@ -14,7 +14,7 @@ from pipeline.ingest.settings import IngestSettings
 from pipeline.ingest.simulate import SimulationSettings, simulate_survey
 from pipeline.protocols.data import ProtocolData, RealSky, early_epoch, held_back
 from pipeline.protocols.definitions import PROTOCOLS
-from pipeline.protocols.draw import Draw, borrow_member, run_draw
+from pipeline.protocols.draw import Draw, borrow_networks, run_draw
 from pipeline.protocols.run import ProtocolSettings, plan_draws, run_protocols
 from pipeline.protocols.summary import summarise, table_lines, table_notes
 from pipeline.schema import Truth
@@ -23,6 +23,7 @@ from pipeline.store import Store, ingest
 from pipeline.train.ensemble import state_file
 from pipeline.train.fit import choose_sample, fingerprint
 from pipeline.train.state import TrainingState
+from pipeline.train.training_run import read_history
 from tests.builders import make_light_curves, make_survey
 
 EXPERIMENTS = Path("flows/experiments")
@@ -158,11 +159,33 @@ def test_an_ensemble_begins_with_the_network_that_is_there(toy, tmp_path):
     asked = settings_of(Path("none"), tmp_path, "P4", members=2)
     both = plan_draws(asked)[0]
     assert both.folder.parent.name == "P4-x2"
-    borrow_member(both, toy.hash)
-    sample = choose_sample(toy.light_curves, toy.truth, both.experiment)
-    state = TrainingState.load(state_file(both.folder / "training", 0), fingerprint(sample, both.experiment))
+    mark = fingerprint(choose_sample(toy.light_curves, toy.truth, both.experiment), both.experiment)
+    lenders = borrow_networks(both, mark)
+    assert [(lender["row"], lender["members"]) for lender in lenders] == [("P4", 1)]
+    state = TrainingState.load(state_file(both.folder / "training", 0), mark)
     assert state is not None
     assert len(state.history) == 2
+    assert borrow_networks(both, "another") == []
+
+
+def test_networks_that_learn_templates_answer_for_other_classes_too(toy, tmp_path):
+    words = ("fit.learns=templates", "fit.keep=last")
+    table = toy.truth.table
+    kinds = pd.Series(["Ia", "IIn", "IIP", "Ib", "Ic"] * 30, index=table.index)
+    data = ProtocolData(toy.light_curves, Truth(table.assign(SUBCLASS=kinds, TEMPLATE="toy")))
+    first = run_draw(toy_draw("P4", tmp_path, words=words), data)
+    trained = []
+    lent = run_draw(toy_draw("P9-z", tmp_path, words=words), data, lambda row: trained.append(row["SECONDS"]))
+    alone = run_draw(toy_draw("P9-z", tmp_path / "alone", words=words), data)
+    assert lent["fingerprint"] == first["fingerprint"]
+    assert lent["metrics"]["network"] == alone["metrics"]["network"]
+    assert lent["cpu_seconds"]["train"] > first["cpu_seconds"]["train"]
+    assert "answered by the networks of P4, which have learnt the same" in lent["notes"]
+    folders = [out / "P9-z" / "draw-1" for out in (tmp_path, tmp_path / "alone")]
+    assert trained == pytest.approx(read_history(tmp_path / "P4" / "draw-1")["SECONDS"])
+    assert "VALID_LOSS" not in pd.read_csv(folders[0] / "history.csv")
+    cards = [json.loads((folder / "model" / "card.json").read_text()) for folder in folders]
+    assert cards[0]["validation_loss"] == cards[1]["validation_loss"]
 
 
 def test_early_rows_see_nothing_after_the_sixth_observation_and_its_night():
