@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from models import LightCurveBatch
 from pipeline.prepare.batches import PhotometryBatch
 from pipeline.settings import FrozenConfig
 
-__all__ = ["AugmentConfig", "augment"]
+__all__ = ["AugmentConfig", "Mixture", "augment", "mix"]
 
 Change: TypeAlias = Callable[[PhotometryBatch, float, torch.Generator], PhotometryBatch]
 """Takes a batch, how strongly to change it, and a generator."""
@@ -49,6 +51,8 @@ class AugmentConfig(FrozenConfig):
     """The same for each band of an object on its own [mag]: colours of other filters and calibrations."""
     stretch: float = Field(default=0.0, ge=0, le=1)
     """Standard deviation of ln(factor) on an object's times."""
+    mix: float = Field(default=0.0, ge=0)
+    """Each object is mixed with another by a share drawn from Beta(mix, mix) (mixup, arXiv:1710.09412)."""
 
 
 def augment(batch: PhotometryBatch, config: AugmentConfig, generator: torch.Generator) -> PhotometryBatch:
@@ -174,3 +178,31 @@ def scatter_redshift(batch: PhotometryBatch, size: float, hidden: float, generat
     nothing = torch.full_like(photoz, torch.nan)
     header = [torch.where(is_hidden, nothing, scattered), torch.where(is_hidden, nothing, photoz_err), mwebv]
     return replace(batch, header=torch.stack(header, dim=1))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Who was mixed with whom, which says what is to be answered.
+
+    Attributes:
+        partner: (batch,) row of the other object.
+        share: (batch,) share of the object itself, 1/2 or more.
+    """
+
+    partner: Tensor
+    share: Tensor
+
+    def of(self, losses: Tensor, losses_of_partner: Tensor) -> Tensor:
+        """(batch,) losses of mixed objects, from those with what each is, and with what its partner is."""
+        return self.share * losses + (1 - self.share) * losses_of_partner
+
+
+def mix(batch: LightCurveBatch, strength: float, rng: np.random.Generator) -> tuple[LightCurveBatch, Mixture]:
+    """Mix each normalised object, step by step, with another; what a shorter partner lacks is 0, as in its padding."""
+    n_objects, device = len(batch), batch.sequence.device
+    share = rng.beta(strength, strength, n_objects)
+    partner = torch.from_numpy(rng.permutation(n_objects)).to(device)
+    own = torch.from_numpy(np.maximum(share, 1 - share).astype(np.float32)).to(device)
+    sequence = torch.lerp(batch.sequence[partner], batch.sequence, own[:, None, None]) * batch.mask[..., None]
+    context = torch.lerp(batch.context[partner], batch.context, own[:, None])
+    return LightCurveBatch(sequence, batch.mask, context), Mixture(partner, own)

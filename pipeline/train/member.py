@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models import LightCurveBatch, LightCurveClassifier, MergedClassifier, build_model
-from pipeline.prepare.augment import augment
+from pipeline.prepare.augment import Mixture, augment, mix
 from pipeline.prepare.batches import shuffled_batches
 from pipeline.prepare.normalise import Normaliser
 from pipeline.prepare.resample import Resampled, complete
@@ -167,7 +167,11 @@ class MemberRun:
         for rows in shuffled_batches(train.resampled.lengths, experiment.fit.batch_size, rng):
             photometry = augment(train.resampled.batch(rows), experiment.augment, generator)
             batch = self.data.normaliser(complete(photometry, experiment.resampler, generator)).to(self.device)
-            loss = self.loss(batch, *(torch.from_numpy(of[rows]).to(self.device) for of in (train.labels, train.kinds)))
+            mixture = None
+            if experiment.augment.mix:
+                batch, mixture = mix(batch, experiment.augment.mix, rng)
+            truth = (torch.from_numpy(of[rows]).to(self.device) for of in (train.labels, train.kinds))
+            loss = self.loss(batch, *truth, mixture)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.model.parameters(), experiment.fit.clip)
@@ -177,14 +181,14 @@ class MemberRun:
             total += loss.item() * len(rows)
         return total / len(train.labels)
 
-    def loss(self, batch: LightCurveBatch, targets: Tensor, kinds: Tensor) -> Tensor:
+    def loss(self, batch: LightCurveBatch, targets: Tensor, kinds: Tensor, mixture: Mixture | None = None) -> Tensor:
         """Cross-entropy with what is true, and with a teacher's probabilities of the very same batch."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16):
             logits, finer = self.logits(batch)
-        losses = F.cross_entropy(logits, targets, reduction="none")
-        if finer is not None:
-            exact = F.cross_entropy(finer, kinds.clamp(min=0), reduction="none")
-            losses = torch.where(kinds >= 0, exact, losses)
+        losses = losses_with(targets, kinds, logits, finer)
+        if mixture is not None:
+            losses_of_partner = losses_with(targets[mixture.partner], kinds[mixture.partner], logits, finer)
+            losses = mixture.of(losses, losses_of_partner)
         weights = self.class_weights[targets]
         loss = (weights * losses).sum() / weights.sum()
         if self.teacher is None:
@@ -215,6 +219,15 @@ class MemberRun:
         optimizer_from_state(self.optimizer, state)
         self.schedule.load_state_dict(dict(state.numbers["schedule"]))
         self.history = list(state.history)
+
+
+def losses_with(targets: Tensor, kinds: Tensor, logits: Tensor, finer: Tensor | None) -> Tensor:
+    """(batch,) cross-entropy with the true kinds, or with the true classes where those are unknown or not learnt."""
+    losses = F.cross_entropy(logits, targets, reduction="none")
+    if finer is None:
+        return losses
+    exact = F.cross_entropy(finer, kinds.clamp(min=0), reduction="none")
+    return torch.where(kinds >= 0, exact, losses)
 
 
 def make_schedule(

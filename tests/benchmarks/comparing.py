@@ -35,6 +35,9 @@ GRID: Final = ("resampler.kind=grid",)
 ONE_WAY: Final = ("model.bidirectional=false",)
 FILL: Final = ("resampler.kind=random_fill",)
 
+MORE: Final = {"truncate_start": 0.1, "drop_night": 0.3, "drop_band": 0.1, "band_noise": 1, "stretch": 0.05, "mix": 0.2}
+"""Changes that `best` does not make, and how strongly they are tried."""
+
 VARIANTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "architectures": {
         "perceptron on a window of the grid": ("model.kind=window", *GRID),
@@ -68,6 +71,7 @@ VARIANTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "no truncation": ("augment.truncate=0",),
         "no scatter of the photo-z": ("augment.photoz=0",),
         "no hidden redshift": ("augment.hide_redshift=0",),
+        **{f"all and {name} {value}": (f"augment.{name}={value}",) for name, value in MORE.items()},
     },
     "training": {
         "classes": ("fit.learns=classes",),

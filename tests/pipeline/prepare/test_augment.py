@@ -9,7 +9,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipeline.prepare.augment import AugmentConfig, augment
+from models import LightCurveBatch
+from pipeline.prepare.augment import AugmentConfig, augment, mix
 from pipeline.prepare.batches import PhotometryBatch
 from pipeline.prepare.resample import group_epochs
 from tests.builders import BANDS, make_light_curves, make_survey
@@ -139,3 +140,35 @@ def test_stretching_changes_all_times_of_an_object_alike(alike: PhotometryBatch)
     after = changed(alike, stretch=0.1)
     torch.testing.assert_close(after.days[:, 5] / after.days[:, 1], torch.full((N,), 5.0))
     assert (after.days[:, 5] / 25).log().std().item() == pytest.approx(0.1, abs=0.01)
+
+
+def padded_sequences() -> LightCurveBatch:
+    """Three objects of one, two and three steps, which hold 1, 2 and 3."""
+    mask = torch.tensor([[True, False, False], [True, True, False], [True, True, True]])
+    values = torch.tensor([1.0, 2.0, 3.0])
+    return LightCurveBatch(values[:, None, None] * mask[..., None], mask, values[:, None])
+
+
+def test_a_mixed_object_stays_mostly_itself_and_has_no_more_steps() -> None:
+    batch = padded_sequences()
+    mixed, mixture = mix(batch, 0.4, np.random.default_rng(1))
+    assert sorted(mixture.partner.tolist()) == [0, 1, 2]
+    assert ((mixture.share >= 0.5) & (mixture.share <= 1)).all()
+    assert torch.equal(mixed.mask, batch.mask)
+    assert not mixed.sequence[~batch.mask].any()
+    own, other = batch.context[:, 0], batch.context[mixture.partner, 0]
+    torch.testing.assert_close(mixed.context[:, 0], mixture.share * own + (1 - mixture.share) * other)
+    torch.testing.assert_close(mixed.sequence[:, 0, 0], mixed.context[:, 0])
+    assert not torch.equal(mixed.context, batch.context)
+
+
+def test_what_is_to_be_answered_is_mixed_by_the_same_shares() -> None:
+    _, mixture = mix(padded_sequences(), 0.4, np.random.default_rng(1))
+    losses, of_partner = torch.tensor([1.0, 2.0, 3.0]), torch.zeros(3)
+    torch.testing.assert_close(mixture.of(losses, of_partner), losses * mixture.share)
+
+
+def test_mixing_is_a_function_of_its_generator() -> None:
+    first, again, other = (mix(padded_sequences(), 0.4, np.random.default_rng(seed))[0] for seed in (1, 1, 2))
+    assert torch.equal(first.sequence, again.sequence)
+    assert not torch.equal(first.sequence, other.sequence)

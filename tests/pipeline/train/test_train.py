@@ -258,8 +258,9 @@ def test_the_last_epoch_is_kept_where_that_is_asked_for(survey: tuple[LightCurve
         {"deredden": True, "fit": {"epochs": 1, "class_weight": "balanced", "schedule": "constant"}},
         {"normaliser": {"kind": "per_object", "use_redshift": False}},
         {"classes": "types", "fit": {"epochs": 1, "learns": "subtypes", "class_weight": "balanced"}},
+        {"augment": {"mix": 0.4}, "fit": {"epochs": 1, "learns": "subtypes"}},
     ],
-    ids=["random_fill", "types", "balanced", "no redshift", "subtypes"],
+    ids=["random_fill", "types", "balanced", "no redshift", "subtypes", "mixed"],
 )
 def test_every_way_of_training_gives_a_working_classifier(
     changes: dict[str, object], survey: tuple[LightCurves, Truth], tmp_path: Path
