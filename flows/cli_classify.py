@@ -10,6 +10,7 @@ import typer
 from flows.cli_models import ModelOption, model_folder
 from flows.console import pairs_of, show, typed_command
 from flows.errors import explained
+from pipeline.taxonomy import ClassSet
 
 __all__ = ["classify", "read_bounds"]
 
@@ -30,6 +31,12 @@ def classify(
         typer.Option(
             help="Add CALLED: Ia where P(Ia) is at least this, a number or the name of a threshold of the model, such "
             "as purity95."
+        ),
+    ] = None,
+    classes: Annotated[
+        ClassSet | None,
+        typer.Option(
+            help="Answer in these: ia (Ia, nonIa), types (Ia, II, Ibc) or subtypes, if the model tells them apart."
         ),
     ] = None,
     abstain_between: Annotated[
@@ -95,6 +102,7 @@ def classify(
             "members": members,
             "abstain_novel": not keep_novel,
             "threshold": threshold,
+            "classes": classes,
             "abstain_between": read_bounds(abstain_between),
             "zeropoint": zeropoint,
             "band_map": pairs_of(band_map),

@@ -26,6 +26,7 @@ from pipeline.processes import return_freed_memory
 from pipeline.schema import LightCurves, Predictions, is_optional, prediction_columns
 from pipeline.settings import FrozenConfig
 from pipeline.store import Store, StoreError
+from pipeline.taxonomy import CLASS_SETS
 
 if TYPE_CHECKING:
     from pipeline.classify.predict import Classifier
@@ -84,6 +85,7 @@ class Asked:
         present: SNID and PHOTOMETRY_HASH of all objects, in the store's order.
         snids: of the objects to classify.
         renewal: as asked for.
+        classes: to answer in; none: the model's own.
     """
 
     store: Store
@@ -94,6 +96,7 @@ class Asked:
     present: pa.Table
     snids: list[str]
     renewal: Renewal
+    classes: tuple[str, ...]
 
 
 def as_mjd(text: str) -> float:
@@ -185,7 +188,8 @@ def choose_new(store: Store, model: Path, settings: ClassifySettings, renewal: R
     snids: list[str] = rows["SNID"].to_pylist()
     if snids and renewal.since is not None:
         snids = _measured_since(store, snids, renewal, version)
-    return Asked(store, model, table, key, version, present, snids, renewal)
+    classes = CLASS_SETS[settings.classes] if settings.classes else ()
+    return Asked(store, model, table, key, version, present, snids, renewal, classes)
 
 
 def classified_before(asked: Asked) -> Renewed:
@@ -285,7 +289,7 @@ def _whole(asked: Asked) -> tuple[Predictions, int]:
     """Return a row for every object of the store, in its order, and how many of them have no prediction."""
     hashes, key = asked.present["PHOTOMETRY_HASH"], asked.key
     table, classes = asked.table.of_photometry(key, hashes)
-    classes = classes or tuple(json.loads((asked.model / "model.json").read_bytes())["classes"])
+    classes = classes or asked.classes or tuple(json.loads((asked.model / "model.json").read_bytes())["classes"])
     absent = asked.present.filter(pc.invert(pc.is_in(hashes, pa.array(table["PHOTOMETRY_HASH"], pa.string()))))
     if len(absent) or not len(table):
         reason = f"left out by --since {asked.renewal.since}, and not classified before"

@@ -138,7 +138,7 @@ def classify_prefixes(
     Returns:
         A row per prefix: N_EPOCHS, STATUS, P_<class>.
     """
-    columns = ["N_EPOCHS", "STATUS", *probability_columns(classifier.checkpoint.classes)]
+    columns = ["N_EPOCHS", "STATUS", *probability_columns(classifier.classes)]
     tables, done = [], 0
     for part in _chunks(lengths):
         copies = _take_prefixes(light_curves, rows[part], lengths[part])

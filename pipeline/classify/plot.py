@@ -35,7 +35,7 @@ def plot_object(classifier: Classifier, light_curves: LightCurves, snid: str) ->
         one = light_curves.select([snid])
     except KeyError as error:
         raise ValueError(str(error.args[0])) from None
-    bands, classes = classifier.checkpoint.experiment.bands, classifier.checkpoint.classes
+    bands, classes = classifier.checkpoint.experiment.bands, classifier.classes
     days = alt.X("MJD:Q", title="MJD [d]", scale=alt.Scale(zero=False), axis=alt.Axis(format="~f"))
     colour = alt.Color("BAND:N", title="band", scale=_scale(alt, bands, COLOURS))
     base = alt.Chart(fluxes(one, bands)).encode(x=days, color=colour)
@@ -68,7 +68,7 @@ def fluxes(one: LightCurves, bands: tuple[str, ...]) -> pd.DataFrame:
 def probabilities(classifier: Classifier, one: LightCurves) -> pd.DataFrame:
     """Return MJD, STATUS, CLASS and P after each night on which there are probabilities."""
     nights = classify_nights(classifier, one, max_nights=MAX_NIGHTS)
-    columns = probability_columns(classifier.checkpoint.classes)
+    columns = probability_columns(classifier.classes)
     table: pd.DataFrame = nights.melt(["MJD", "STATUS"], columns, "CLASS", "P")
     table["CLASS"] = table["CLASS"].str.removeprefix("P_")
     return table.dropna(subset="P")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.classify.abstain import reasons_to_abstain
+from pipeline.classify.classes import other_classes
 from pipeline.classify.contract import check_bands, check_contract, ignore_bands
 from pipeline.classify.failures import Failures, bisect
 from pipeline.classify.inputs import Photometry, Taken, take_input
@@ -63,7 +64,10 @@ class Classifier:
         self.checkpoint = checkpoint
         self.settings = settings or ClassifySettings()
         self.device = choose_device(self.settings.device)
-        self.networks = checkpoint.networks(self.device)
+        self.other = other_classes(checkpoint, self.settings.classes)
+        self.classes = checkpoint.classes if self.other is None else self.other.classes
+        networks = checkpoint.networks(self.device)
+        self.networks = networks if self.other is None else self.other.networks(networks)
         self.name = checkpoint.name
         self.threshold = choose_threshold(checkpoint, self.settings.threshold)
         pair = self.settings.abstain_between
@@ -135,7 +139,7 @@ class Classifier:
         if why_empty:
             is_empty = (table["STATUS"] == "rejected") & table["SNID"].isin(list(why_empty))
             table.loc[is_empty, "REASON"] = table.loc[is_empty, "SNID"].map(dict(why_empty))
-        return Predictions(table, self.checkpoint.classes)
+        return Predictions(table, self.classes)
 
     def check(self, light_curves: Photometry, columns: Mapping[str, str] | None = None) -> list[str]:
         """Tell how data differ from those that the model was trained on, without classifying them.
@@ -187,7 +191,7 @@ class Classifier:
         status[accepted[reasons[accepted] != ""]] = "abstained"
         table = self._described(light_curves, status, reasons)
         table.loc[accepted, "N_EPOCHS"] = measurements(resampled)
-        names = probability_columns(self.checkpoint.classes)
+        names = probability_columns(self.classes)
         table.loc[accepted, names] = answers.mean
         table.loc[accepted, [f"{name}_STD" for name in names]] = answers.spread
         table.loc[accepted, "NOVELTY"] = novelty
@@ -207,13 +211,13 @@ class Classifier:
             "PHOTOMETRY_HASH": light_curves.objects["PHOTOMETRY_HASH"].to_numpy(),
             "CREATED": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        columns = {name: known.get(name, np.nan) for name in prediction_columns(self.checkpoint.classes)}
+        columns = {name: known.get(name, np.nan) for name in prediction_columns(self.classes)}
         return pd.DataFrame(columns, index=pd.RangeIndex(len(light_curves))).astype({"STATUS": "str", "REASON": "str"})
 
     def _failed_rows(self, light_curves: LightCurves, reason: str) -> pd.DataFrame:
         n_objects = len(light_curves)
         status, reasons = np.full(n_objects, "failed", dtype=object), np.full(n_objects, reason, dtype=object)
-        nothing = Answers(np.zeros((len(self.networks), 0, len(self.checkpoint.classes))))
+        nothing = Answers(np.zeros((len(self.networks), 0, len(self.classes))))
         return self._with_optional(self._described(light_curves, status, reasons), np.zeros(0, dtype=np.int64), nothing)
 
     def _with_optional(self, table: pd.DataFrame, accepted: npt.NDArray[np.int64], answers: Answers) -> pd.DataFrame:
@@ -221,7 +225,7 @@ class Classifier:
             called = np.where(table["P_Ia"] > self.threshold, "Ia", "nonIa")
             table["CALLED"] = np.where(table["STATUS"] == "classified", called, "").astype(str)
         if self.settings.members:
-            for place, name in enumerate(probability_columns(self.checkpoint.classes)):
+            for place, name in enumerate(probability_columns(self.classes)):
                 for member, values in enumerate(answers.members[..., place]):
                     table[f"{name}_{member}"] = np.nan
                     table.loc[accepted, f"{name}_{member}"] = values
@@ -237,16 +241,19 @@ class Classifier:
             constant_above=self.settings.constant_above,
             is_novel=is_novel,
             undecided=self.undecided,
-            p_ia=probabilities[:, self.checkpoint.classes.index("Ia")],
+            p_ia=probabilities[:, self.classes.index("Ia")],
         )
 
     def _answers(self, resampled: Resampled, progress: Callable[[int], None]) -> Answers:
-        n_classes = len(self.checkpoint.classes)
+        n_classes = len(self.classes)
         if not len(resampled):
             return Answers(np.zeros((len(self.networks), 0, n_classes)))
         preparation = Preparation(self.checkpoint.experiment.resampler, self.checkpoint.normaliser)
         logits = ensemble_logits(self.networks, resampled, preparation, self.device, progress).astype(np.float64)
-        probabilities = ensemble_probabilities(logits, self.checkpoint.calibration)
+        if self.other is None:
+            probabilities = ensemble_probabilities(logits, self.checkpoint.calibration)
+        else:
+            probabilities = self.other.probabilities(logits, self.checkpoint)
         return Answers(probabilities.reshape(len(self.networks), -1, len(resampled), n_classes).mean(axis=1))
 
     def _novelty(self, resampled: Resampled) -> FloatArray:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pipeline.prepare.course import NIGHTS_AFTER
 from pipeline.settings import FrozenConfig
+from pipeline.taxonomy import ClassSet
 
 __all__ = ["ClassifySettings", "ContractError"]
 
@@ -37,6 +38,8 @@ class ClassifySettings(FrozenConfig):
     """Objects abstain whose P(Ia) is between these two, numbers or names of the model's thresholds, in any order."""
     threshold: float | str | None = None
     """Adds CALLED: "Ia" where P(Ia) is above this, a number or the name of one of the model's thresholds."""
+    classes: ClassSet | None = None
+    """Classes to answer in, where they are not the model's own: coarser, or finer if it has learnt subtypes."""
     members: bool = False
     """Adds P_<class>_<k> of each member of the ensemble."""
     band_map: dict[str, str] = Field(default_factory=dict)

@@ -102,7 +102,7 @@ def evaluate_early(
         ContractError: if the data have bands that the model does not know.
         ValueError: if the classifier's classes are none of the class sets.
     """
-    classes = classifier.checkpoint.classes
+    classes = classifier.classes
     known = light_curves.take(np.flatnonzero(_targets(light_curves, truth, classes) >= 0))
     sample = _draw(known, n_max, seed)
     detected, peak = first_detection(sample), truth.select(sample.objects["SNID"]).table["PEAKMJD"].to_numpy(float)
@@ -147,7 +147,7 @@ def _classify_moments(
     progress: Progress | None,
 ) -> Answers:
     """Classify every object at every moment that it has; each of its prefixes once."""
-    classes = classifier.checkpoint.classes
+    classes = classifier.classes
     is_defined = np.array([~np.isnan(moment.mjd) for moment in moments])
     lengths = np.array([count_until(light_curves, moment.mjd, whole_night=True) for moment in moments])
     n_lengths = int(np.diff(light_curves.offsets).max(initial=0)) + 1

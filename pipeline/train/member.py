@@ -170,8 +170,8 @@ class MemberRun:
             mixture = None
             if experiment.augment.mix:
                 batch, mixture = mix(batch, experiment.augment.mix, rng)
-            truth = (torch.from_numpy(of[rows]).to(self.device) for of in (train.labels, train.kinds))
-            loss = self.loss(batch, *truth, mixture)
+            targets, kinds = (torch.from_numpy(of[rows]).to(self.device) for of in (train.labels, train.kinds))
+            loss = self.loss(batch, targets, kinds, mixture)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.model.parameters(), experiment.fit.clip)
