@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--experiment", default="best")
     parser.add_argument("--rows", nargs="+", default=["P1", "P4", "P10-z"], help="rows of snflow protocols")
     parser.add_argument("--draws", type=int, default=1)
+    parser.add_argument("--budget", type=float, default=1.0, help="factor on the seconds of every row")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of all variants")
     parser.add_argument("--json", type=Path, help="file for the results")
     arguments = parser.parse_args()
@@ -117,7 +118,7 @@ def main() -> None:
         ):
             file = draw.folder / "result.json"
             if not file.exists():
-                budget = SECONDS.get(draw.protocol.id, 240.0)
+                budget = arguments.budget * SECONDS.get(draw.protocol.id, 240.0)
                 found = measure(data, draw.protocol, draw.experiment, draw.folder, budget)
                 told = {
                     "variant": name,
