@@ -29,6 +29,8 @@ class AugmentConfig(FrozenConfig):
     """Measurements are dropped with a probability drawn for each object from U(0, drop)."""
     noise: float = Field(default=1.0, ge=0)
     """Extra noise in units of the error, its size drawn for each object from U(0, noise); errors grow to match."""
+    noise_varies: bool = True
+    """False: the size of `noise` is not drawn, it is the same for all objects."""
     truncate: float = Field(default=0.1, ge=0, le=1)
     """Probability that an object is cut off at a random time."""
     photoz: float = Field(default=0.5, ge=0)
@@ -37,6 +39,8 @@ class AugmentConfig(FrozenConfig):
     """Probability that an object's redshift is hidden, so that one model also takes objects without one."""
     truncate_start: float = Field(default=0.0, ge=0, le=1)
     """Probability that an object is found at a random time between its first step and its highest S/N."""
+    cut_end_days: float = Field(default=0.0, ge=0)
+    """Every object loses what is in its last U(0, cut_end_days) days."""
     drop_night: float = Field(default=0.0, ge=0, lt=1)
     """Whole steps are dropped with a probability drawn for each object from U(0, drop_night): a sparser cadence."""
     drop_band: float = Field(default=0.0, ge=0, lt=1)
@@ -51,6 +55,8 @@ class AugmentConfig(FrozenConfig):
     """The same for each band of an object on its own [mag]: colours of other filters and calibrations."""
     stretch: float = Field(default=0.0, ge=0, le=1)
     """Standard deviation of ln(factor) on an object's times."""
+    shift_days: float = Field(default=0.0, ge=0)
+    """Times are moved by U(-shift_days, shift_days); networks that read days from the brightest do not see it."""
     mix: float = Field(default=0.0, ge=0)
     """Each object is mixed with another by a share drawn from Beta(mix, mix) (mixup, arXiv:1710.09412)."""
 
@@ -60,15 +66,17 @@ def augment(batch: PhotometryBatch, config: AugmentConfig, generator: torch.Gene
     changes: tuple[tuple[float, Change], ...] = (
         (config.truncate, truncate),
         (config.truncate_start, truncate_start),
+        (config.cut_end_days, cut_end),
         (config.drop_night, drop_nights),
         (config.drop_band, drop_bands),
         (config.drop, drop_measurements),
-        (config.noise, add_noise),
+        (config.noise, partial(add_noise, varies=config.noise_varies)),
         (config.band_noise, partial(add_noise, by_band=True)),
         (config.error_scale, scale_errors),
         (config.brightness, change_brightness),
         (config.zeropoint, partial(change_brightness, by_band=True)),
         (config.stretch, stretch),
+        (config.shift_days, shift),
     )
     for strength, change in changes:
         if strength:
@@ -92,6 +100,12 @@ def truncate_start(batch: PhotometryBatch, probability: float, generator: torch.
     is_cut = torch.rand(shape, generator=generator) < probability
     mask = batch.mask & (~is_cut | (batch.days >= start))
     return keep_measurements(batch, batch.observed & mask[..., None])
+
+
+def cut_end(batch: PhotometryBatch, most: float, generator: torch.Generator) -> PhotometryBatch:
+    """Leave out the last days of all objects."""
+    end = batch.days.amax(dim=1, keepdim=True) - most * torch.rand((len(batch), 1), generator=generator)
+    return keep_measurements(batch, batch.observed & (batch.mask & (batch.days <= end))[..., None])
 
 
 def day_of_highest_snr(batch: PhotometryBatch) -> Tensor:
@@ -141,10 +155,11 @@ def keep_measurements(batch: PhotometryBatch, observed: Tensor) -> PhotometryBat
 
 
 def add_noise(
-    batch: PhotometryBatch, most: float, generator: torch.Generator, by_band: bool = False
+    batch: PhotometryBatch, most: float, generator: torch.Generator, by_band: bool = False, varies: bool = True
 ) -> PhotometryBatch:
     """Add Gaussian noise, and enlarge the errors by as much."""
-    size = most * torch.rand((len(batch), 1, batch.flux.shape[2] if by_band else 1), generator=generator)
+    shape = (len(batch), 1, batch.flux.shape[2] if by_band else 1)
+    size = most * (torch.rand(shape, generator=generator) if varies else torch.ones(shape))
     noise = torch.randn(batch.flux.shape, generator=generator) * batch.flux_err * size
     return replace(batch, flux=batch.flux + noise, flux_err=batch.flux_err * (1 + size**2).sqrt())
 
@@ -168,6 +183,12 @@ def stretch(batch: PhotometryBatch, spread: float, generator: torch.Generator) -
     """Make light curves faster or slower."""
     factor = (spread * torch.randn((len(batch), 1), generator=generator)).exp()
     return replace(batch, days=batch.days * factor)
+
+
+def shift(batch: PhotometryBatch, most: float, generator: torch.Generator) -> PhotometryBatch:
+    """Move light curves in time."""
+    days = most * (2 * torch.rand((len(batch), 1), generator=generator) - 1)
+    return replace(batch, days=(batch.days + days) * batch.mask)
 
 
 def scatter_redshift(batch: PhotometryBatch, size: float, hidden: float, generator: torch.Generator) -> PhotometryBatch:

@@ -18,6 +18,7 @@ from tests.builders import BANDS, make_light_curves, make_survey
 OFF: dict[str, Any] = {"drop": 0, "noise": 0, "truncate": 0, "photoz": 0, "hide_redshift": 0}
 STRENGTHS = {
     "truncate_start": 1.0,
+    "cut_end_days": 30.0,
     "drop_night": 0.9,
     "drop_band": 0.5,
     "band_noise": 3.0,
@@ -172,3 +173,22 @@ def test_mixing_is_a_function_of_its_generator() -> None:
     first, again, other = (mix(padded_sequences(), 0.4, np.random.default_rng(seed))[0] for seed in (1, 1, 2))
     assert torch.equal(first.sequence, again.sequence)
     assert not torch.equal(first.sequence, other.sequence)
+
+
+def test_a_shift_moves_all_steps_of_an_object_alike_and_no_padding(batch: PhotometryBatch) -> None:
+    after = changed(batch, shift_days=40)
+    moved = (after.days - batch.days)[:, :1]
+    assert (moved.abs() <= 40).all()
+    assert moved.std() > 10
+    torch.testing.assert_close(after.days, (batch.days + moved) * batch.mask)
+
+
+def test_the_days_that_are_cut_off_the_end_are_as_many_as_asked(alike: PhotometryBatch) -> None:
+    last = changed(alike, cut_end_days=12).days.amax(dim=1)
+    shares = [float((last == day).double().mean()) for day in (25, 20, 15, 10)]
+    assert shares == pytest.approx([0, 5 / 12, 5 / 12, 2 / 12], abs=0.05)
+
+
+def test_noise_that_does_not_vary_has_its_size(batch: PhotometryBatch) -> None:
+    after = changed(batch, noise=1.0, noise_varies=False)
+    torch.testing.assert_close(after.flux_err, batch.flux_err * 2**0.5)
