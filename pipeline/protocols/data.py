@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from pipeline.classify.catalogue import as_store
 from pipeline.classify.nights import sixth_observation
 from pipeline.prepare.truncate import truncate
 from pipeline.protocols.definitions import Protocol
-from pipeline.schema import LightCurves, Truth
+from pipeline.schema import LightCurves, Truth, photometry_hashes
 from pipeline.store import Store
 
 __all__ = ["ProtocolData", "RealSky", "early_epoch", "held_back"]
@@ -66,9 +66,12 @@ def early_epoch(light_curves: LightCurves) -> LightCurves:
     """Cut light curves off at the end of the SPCC's early epoch: six observations with S/N above 4, and their night.
 
     An object that never had six keeps all its measurements, as in the files, where no mark ends its early epoch.
+    PHOTOMETRY_HASH is of what is left: who learns from it learns from other photometry.
     """
     until = sixth_observation(light_curves)
-    return truncate(light_curves, np.where(np.isnan(until), np.inf, until))
+    cut = truncate(light_curves, np.where(np.isnan(until), np.inf, until))
+    hashes = photometry_hashes(cut.objects, cut.epochs, cut.offsets)
+    return replace(cut, objects=cut.objects.assign(PHOTOMETRY_HASH=hashes))
 
 
 def held_back(protocol: Protocol, truth: Truth, draw: int) -> tuple[str, ...]:

@@ -196,6 +196,20 @@ def test_early_rows_see_nothing_after_the_sixth_observation_and_its_night():
     assert cut.epochs["MJD"].max() == 56025.2
 
 
+def test_an_early_light_curve_is_other_photometry_unless_nothing_was_cut_off(toy):
+    whole, early = toy.light_curves, toy.early
+    is_cut = np.diff(early.offsets) < np.diff(whole.offsets)
+    hashes = [one.objects["PHOTOMETRY_HASH"].to_numpy() for one in (whole, early)]
+    assert is_cut.any()
+    assert ((hashes[0] != hashes[1]) == is_cut).all()
+
+
+def test_early_rows_take_no_networks_of_rows_that_see_the_whole(toy, tmp_path):
+    whole, early = (run_draw(toy_draw(row, tmp_path), toy) for row in ("P4", "P11-z"))
+    assert early["fingerprint"] != whole["fingerprint"]
+    assert not any("networks of" in note for note in early["notes"])
+
+
 def test_an_early_row_learns_from_what_it_is_tested_on(toy, tmp_path):
     result = run_draw(toy_draw("P11-z", tmp_path), toy)
     answered = pd.read_parquet(tmp_path / "P11-z" / "draw-1" / "predictions.parquet")
