@@ -8,15 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.classify.predict import Classifier
+from pipeline.classify.predict import Classifier, ClassifySettings
+from pipeline.taxonomy import CLASS_SETS, ClassSet
 from pipeline.train.verify import verify_checkpoint
 from tests.builders import make_survey
 
 SHIPPED = sorted(path.parent for path in (Path(__file__).parents[1] / "data" / "pretrained").glob("*/model.json"))
 
 
-def test_spcc_ia_ships():
-    assert "spcc-ia" in [folder.name for folder in SHIPPED]
+def test_two_classifiers_ship():
+    assert [folder.name for folder in SHIPPED] == ["spcc-ia", "spcc-types"]
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("classes", CLASS_SETS)
+def test_a_shipped_model_answers_in_all_sets_of_classes(folder: Path, classes: ClassSet):
+    table = Classifier.load(folder, ClassifySettings(classes=classes)).classify(make_survey(4)[0]).table
+    assert table[[f"P_{name}" for name in CLASS_SETS[classes]]].sum(axis=1).to_numpy() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
