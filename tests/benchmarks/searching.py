@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import optuna
@@ -23,7 +23,7 @@ from pipeline.prepare.split import Split
 from pipeline.protocols.data import ProtocolData, held_back
 from pipeline.protocols.run import ProtocolSettings, plan_draws
 from pipeline.train.experiment import Experiment, load_experiment
-from pipeline.train.fit import Sample, choose_sample, training_data
+from pipeline.train.fit import Sample, choose_sample, kept_row, training_data
 from pipeline.train.member import MemberRun
 from tests.benchmarks.comparing import EXPERIMENTS
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.searching", description=__doc__)
     parser.add_argument("store", type=Path, help="catalogue with the SPCC")
     parser.add_argument("--row", default="P4", help="row of snflow protocols")
-    parser.add_argument("--experiment", default="spcc")
+    parser.add_argument("--experiment", default="best")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings that are not searched")
     parser.add_argument("--trials", type=int, default=40, help="of this command; what the study has comes on top")
     parser.add_argument("--folds", type=int, default=3)
@@ -113,12 +113,12 @@ def folds_of(sample: Sample, n_folds: int) -> Iterator[Sample]:
 
 
 def mean_loss(trial: optuna.Trial, folds: list[Sample], experiment: str, words: list[str]) -> float:
-    """Train on each fold's rest; return the mean of the lowest validation losses."""
+    """Train on each fold's rest; return the mean validation loss."""
     chosen: list[str] = [f"{name}={suggest(trial)}" for name, suggest in SPACE.items()]
     settings = load_experiment(experiment, EXPERIMENTS, [*words, *chosen, "fit.members=1"])
     losses: list[float] = []
     for place, fold in enumerate(folds):
-        losses.append(lowest_loss(fold, settings))
+        losses.append(loss_of(fold, settings))
         trial.report(float(np.mean(losses)), place)
         if trial.should_prune():
             raise optuna.TrialPruned
@@ -126,13 +126,12 @@ def mean_loss(trial: optuna.Trial, folds: list[Sample], experiment: str, words: 
     return float(np.mean(losses))
 
 
-def lowest_loss(sample: Sample, experiment: Experiment) -> float:
-    """Train until done, or no better for long; return the lowest validation loss."""
+def loss_of(sample: Sample, experiment: Experiment) -> float:
+    """Train until done, or no better for long; return the validation loss of the weights that would be kept."""
     run = MemberRun(training_data(sample, experiment), experiment, 0)
     while not run.is_finished:
         run.train_epoch()
-    history: list[dict[str, Any]] = run.history
-    return float(min(row["VALID_LOSS"] for row in history))
+    return float(kept_row(run.history, experiment)["VALID_LOSS"])
 
 
 if __name__ == "__main__":
