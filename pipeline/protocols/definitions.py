@@ -15,7 +15,7 @@ from pipeline.evaluate.published import PublishedResult, published_for
 from pipeline.settings import SettingsError
 from pipeline.taxonomy import ClassSet
 
-__all__ = ["N_SPCC", "PROTOCOLS", "Protocol", "Record", "choose_protocols"]
+__all__ = ["FOM_AT_THRESHOLD", "N_SPCC", "PROTOCOLS", "Protocol", "Record", "choose_protocols"]
 
 N_SPCC: Final = 21_319
 HALF: Final = 10_660
@@ -24,6 +24,8 @@ FEW: Final = 1_103
 """Training objects, validation included; FEW is the number of spectra."""
 
 IA_METRICS: Final = ("accuracy", "auc", "figure_of_merit")
+FOM_AT_THRESHOLD: Final = "figure_of_merit_at_threshold"
+"""At the threshold that validation objects chose for it, where the other is at P(Ia) > 0.5; nobody published it."""
 TYPE_METRICS: Final = ("accuracy", "auc")
 REAL_METRICS: Final = ("share_with_redshift", "share_without_redshift")
 
@@ -75,7 +77,7 @@ class Protocol:
     spectra: bool = False
     uses_redshift: bool = True
     is_early: bool = False
-    metrics: tuple[str, ...] = IA_METRICS
+    metrics: tuple[str, ...] = (*IA_METRICS, FOM_AT_THRESHOLD)
     runs_of: str = ""
     asks: Literal["test part", "real sky"] = "test part"
     published_note: str = ""

@@ -20,7 +20,7 @@ from pipeline.evaluate.evaluation_run import METRICS_FILE, write_findings
 from pipeline.evaluate.findings import Evaluation, Findings
 from pipeline.files import write_atomically
 from pipeline.protocols.data import ProtocolData, RealSky, held_back
-from pipeline.protocols.definitions import N_SPCC, Protocol
+from pipeline.protocols.definitions import FOM_AT_THRESHOLD, N_SPCC, Protocol
 from pipeline.provenance import versions
 from pipeline.schema import Predictions
 from pipeline.taxonomy import CLASS_SETS
@@ -149,7 +149,7 @@ def run_draw(draw: Draw, data: ProtocolData, report: Report = lambda row: None) 
     write_course(without_validation(trained) if others else trained, draw.folder)
     seconds = {"train": cpu_seconds() - started + sum(lender["cpu_seconds"]["train"] for lender in lenders)}
     answers = answer_all(sample, trained.checkpoint, draw.experiment, seconds)
-    evaluations = compare(answers, data, draw.folder)
+    evaluations = compare(answers, data, draw.folder, trained.checkpoint.thresholds)
     result = {
         **describe(draw, data.hash, trained.checkpoint),
         "fingerprint": trained.checkpoint.card["fingerprint"],
@@ -235,9 +235,14 @@ def answer_all(
     return answers
 
 
-def compare(answers: dict[str, Predictions], data: ProtocolData, folder: Path) -> dict[str, Evaluation]:
-    """Evaluate the answers, and write them and their metrics."""
-    found = {name: evaluate(one, data.truth, name=name, n_resamples=0) for name, one in answers.items()}
+def compare(
+    answers: dict[str, Predictions], data: ProtocolData, folder: Path, thresholds: dict[str, float]
+) -> dict[str, Evaluation]:
+    """Evaluate the answers, those of the networks also at their thresholds, and write them and their metrics."""
+    found = {
+        name: evaluate(one, data.truth, name=name, n_resamples=0, thresholds=thresholds if name == "network" else {})
+        for name, one in answers.items()
+    }
     write_findings(Findings(tuple(found.values())), folder / METRICS_FILE)
     for name, predictions in answers.items():
         path = folder / "predictions.parquet" if name == "network" else folder / "beside" / f"{name}.parquet"
@@ -328,8 +333,12 @@ def notes_on(sample: Sample, draw: Draw, evaluation: Evaluation) -> list[str]:
 
 
 def as_numbers(evaluation: Evaluation) -> dict[str, float | None]:
-    """Return the value of each metric; None where undefined."""
-    return {name: None if np.isnan(found.value) else float(found.value) for name, found in evaluation.metrics.items()}
+    """Return the value of each metric, and the figure of merit at the stored threshold; None where undefined."""
+    values = {name: found.value for name, found in evaluation.metrics.items()}
+    for point in evaluation.operating_points:
+        if point.name == "figure_of_merit":
+            values[FOM_AT_THRESHOLD] = point.metrics["figure_of_merit"].value
+    return {name: None if np.isnan(value) else float(value) for name, value in values.items()}
 
 
 def majority(sample: Sample) -> float:

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from pipeline.evaluate.metrics import LOWER_IS_BETTER
 from pipeline.files import write_atomically
-from pipeline.protocols.definitions import PROTOCOLS, Protocol
+from pipeline.protocols.definitions import FOM_AT_THRESHOLD, PROTOCOLS, Protocol
 from pipeline.protocols.draw import read_results
 
 __all__ = ["HEADINGS", "SUMMARY_FILE", "TABLE_FILE", "summarise", "table_lines", "table_notes", "write_summary"]
@@ -30,6 +30,7 @@ HEADINGS: Final = ("row", "asked", "metric", "ours", "draws", "record", "by", "g
 METRIC_NAMES: Final = {
     "auc": "AUC",
     "figure_of_merit": "FoM",
+    FOM_AT_THRESHOLD: "FoM at the chosen threshold",
     "balanced_accuracy": "balanced accuracy",
     "ece": "ECE",
     "log_loss": "log-loss",

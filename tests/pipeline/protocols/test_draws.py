@@ -76,6 +76,16 @@ def test_what_is_learnt_from_is_never_tested_on_and_validation_is_of_the_trainin
         assert set(pd.read_parquet(draw.folder / "beside" / f"{name}.parquet")["SNID"]) == parts["test"]
 
 
+def test_the_figure_of_merit_is_also_that_of_the_threshold_which_validation_chose(toy, tmp_path):
+    draw = toy_draw("P4", tmp_path)
+    found = run_draw(draw, toy)["metrics"]["network"]["figure_of_merit_at_threshold"]
+    threshold = json.loads((draw.folder / "model" / "model.json").read_text())["thresholds"]["figure_of_merit"]
+    answers = pd.read_parquet(draw.folder / "predictions.parquet").set_index("SNID")["P_Ia"]
+    is_ia = toy.truth.select(answers.index).table["SUBCLASS"].to_numpy() == "Ia"
+    true, false = ((answers > threshold) & is_ia).sum(), ((answers > threshold) & ~is_ia).sum()
+    assert found == pytest.approx(true / is_ia.sum() * true / (true + 3 * false))
+
+
 def test_the_test_part_keeps_its_natural_mix_and_baselines_stand_beside(toy, tmp_path):
     draw = toy_draw("P4", tmp_path)
     result = run_draw(draw, toy)
@@ -266,7 +276,7 @@ def result_of(row: str, draw: int, accuracy: float) -> dict:
 def test_the_table_gives_mean_and_deviation_over_draws_and_the_verdict():
     summary = summarise([result_of("P4", 2, 0.94), result_of("P4", 1, 0.95)])
     (row,) = summary["rows"]
-    accuracy, auc, merit = row["metrics"].values()
+    accuracy, auc, merit, merit_at_threshold = row["metrics"].values()
     assert row["draws"] == [1, 2]
     assert accuracy["values"] == [0.95, 0.94]
     assert accuracy["mean"] == pytest.approx(0.945)
@@ -276,7 +286,8 @@ def test_the_table_gives_mean_and_deviation_over_draws_and_the_verdict():
     assert (merit["beats_record"], merit["meets_goal"]) == (False, False)
     assert (accuracy["classical"], accuracy["majority"], accuracy["control"]) == (0.9, 0.76, None)
     verdicts = [cells[8] for cells in table_lines(summary)]
-    assert verdicts == ["record beaten, short of the goal", "goal met", "short"]
+    assert verdicts == ["record beaten, short of the goal", "goal met", "short", "–"]
+    assert merit_at_threshold["mean"] is None
 
 
 def test_one_draw_has_no_deviation_and_the_first_protocol_brings_its_calibration_and_speed():
