@@ -217,14 +217,23 @@ def quality(probabilities: FloatArray, labels: IntArray) -> dict[str, float]:
 def choose_thresholds(p_ia: FloatArray, is_ia: npt.NDArray[np.bool_]) -> dict[str, float]:
     """Choose thresholds above which P(Ia) means Ia: the best figure of merit, 95 % purity, 90 % completeness.
 
-    Each stands between two probabilities (`halfway_below`). One that no cut on these objects reaches is left out.
+    The figure of merit is the expected one, as if each object were an Ia with its own probability: its best threshold
+    hangs on a few objects near the end of the list, which labels of a hundred say little of. Purity and completeness
+    are those of the labels. Each threshold stands between two probabilities (`halfway_below`). One that no cut on these
+    objects reaches is left out.
+
+    Args:
+        p_ia: (n,) calibrated probabilities.
+        is_ia: (n,) what the objects are.
     """
     order = np.argsort(-p_ia, kind="stable")
     cuts, hits = p_ia[order], np.cumsum(is_ia[order])
-    wrong = np.arange(1, len(cuts) + 1) - hits
+    called = np.arange(1, len(cuts) + 1)
     last_of_tie = np.append(np.diff(cuts) != 0, True)
-    completeness, purity = hits / max(int(is_ia.sum()), 1), hits / (hits + wrong)
-    merit = np.where(last_of_tie, completeness * hits / np.maximum(hits + PSEUDO_PURITY_WEIGHT * wrong, 1), -1)
+    completeness, purity = hits / max(int(is_ia.sum()), 1), hits / called
+    expected = np.cumsum(cuts)
+    weighed = expected + PSEUDO_PURITY_WEIGHT * (called - expected)
+    merit = np.where(last_of_tie, expected**2 / weighed, -1)
     thresholds = {"figure_of_merit": halfway_below(cuts, merit.argmax())}
     pure, complete = (np.flatnonzero(last_of_tie & ok) for ok in (purity >= 0.95, completeness >= 0.90))
     if len(pure):
