@@ -56,8 +56,11 @@ bench: install  ## reading, preparing, training, classifying and evaluating spee
 # Rows with few objects to learn from see them in smaller batches, and more often.
 FEW := $(foreach row,P4 P5 P6 P7 P9 P11,--set $(row):fit.batch_size=32 --set $(row):fit.epochs=80)
 QUARTER := --set P3:fit.batch_size=64
+ROWS ?= all
+DRAWS ?= 5
+MEMBERS ?= 1
 protocols: install  ## the published protocols, five draws of each: make protocols STORE=catalogue REAL=snls (hours; resumable)
-	$(BIN)/snflow protocols all --store $(STORE) --real $(REAL) --draws 5 --out runs/protocols $(FEW) $(QUARTER)
+	$(BIN)/snflow protocols $(ROWS) --store $(STORE) --real $(REAL) --draws $(DRAWS) --members $(MEMBERS) --out runs/protocols $(FEW) $(QUARTER)
 
 clean:  ## remove the virtual environment and caches; runs/ stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
