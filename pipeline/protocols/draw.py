@@ -166,6 +166,8 @@ def run_draw(draw: Draw, data: ProtocolData, report: Report = lambda row: None) 
             **{name: as_numbers(evaluations[name]) for name in CONTESTANTS},
             "majority": {"accuracy": majority(sample)},
         },
+        "classes": list(evaluations["network"].classes),
+        "confusion": [list(row) for row in evaluations["network"].confusion],
         "cpu_seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
     write_atomically(draw.folder / RESULT_FILE, json.dumps(result, indent=1) + "\n")

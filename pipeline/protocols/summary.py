@@ -17,11 +17,23 @@ from pipeline.files import write_atomically
 from pipeline.protocols.definitions import FOM_AT_THRESHOLD, PROTOCOLS, Protocol
 from pipeline.protocols.draw import read_results
 
-__all__ = ["HEADINGS", "SUMMARY_FILE", "TABLE_FILE", "summarise", "table_lines", "table_notes", "write_summary"]
+__all__ = [
+    "HEADINGS",
+    "SUMMARY_FILE",
+    "TABLE_FILE",
+    "markdown",
+    "summarise",
+    "table_lines",
+    "table_notes",
+    "write_summary",
+]
 
 SUMMARY_FILE: Final = "protocols.json"
 TABLE_FILE: Final = "protocols.md"
 BASELINES: Final = ("classical", "control", "majority")
+SHOWN_CONFUSED: Final = ("P13",)
+"""Protocols whose confusion matrix the table for people has, too; `protocols.json` has all."""
+
 SPEED: Final = "light_curves_per_cpu_second"
 
 HEADINGS: Final = ("row", "asked", "metric", "ours", "draws", "record", "by", "goal", "verdict", *BASELINES)
@@ -56,7 +68,8 @@ def summarise(results: Iterable[dict[str, Any]]) -> Summary:
 
     Returns:
         `rows`: each with its draws, notes and, per metric, the mean and standard deviation over the draws (null with
-        one draw, or where undefined), the record, the goal, whether they are beaten or met, and the baselines' means.
+        one draw, or where undefined), the record, the goal, whether they are beaten or met, and the baselines' means;
+        and the confusion matrix of all draws together.
     """
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for result in sorted(results, key=lambda one: one["draw"]):
@@ -88,7 +101,16 @@ def summarise_row(protocol: Protocol, draws: Sequence[dict[str, Any]]) -> dict[s
             for name in draws[0]["cpu_seconds"]
         },
         "metrics": {name: summarise_metric(protocol, name, draws, is_comparable) for name in protocol.metrics},
+        "confusion": summarise_confusion(draws),
     }
+
+
+def summarise_confusion(draws: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Add up the test objects of a true class (row) by most probable class (column); None where a draw has none."""
+    if not all("confusion" in draw for draw in draws):
+        return None
+    counts = np.sum([draw["confusion"] for draw in draws], axis=0)
+    return {"classes": draws[0]["classes"], "counts": counts.tolist()}
 
 
 def summarise_metric(
@@ -133,7 +155,7 @@ def table_lines(summary: Summary) -> list[tuple[str, ...]]:
     """Return the table's cells as text, one line a metric, in the columns of HEADINGS; – where there is no number."""
     return [
         (
-            row["row"] if row["members"] == 1 else f"{row['row']} × {row['members']}",
+            row_name(row),
             row["task"],
             METRIC_NAMES.get(name, name),
             _measured(name, found),
@@ -186,8 +208,35 @@ def markdown(summary: Summary) -> str:
         *("| " + " | ".join(cells) + " |" for cells in table_lines(summary)),
         "",
         *(f"- {note}" for note in table_notes(summary)),
+        *(line for row in summary["rows"] if row["protocol"] in SHOWN_CONFUSED for line in confusion_lines(row)),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def confusion_lines(row: dict[str, Any]) -> list[str]:
+    """Write what the objects of each true class are taken for, as shares; nothing where it was not kept."""
+    if row["confusion"] is None:
+        return []
+    classes, counts = row["confusion"]["classes"], np.array(row["confusion"]["counts"])
+    n_true = counts.sum(axis=1)
+    return [
+        "",
+        f"## {row_name(row)}: what each class is taken for",
+        "",
+        f"Test objects of {len(row['draws'])} draw{'s' if len(row['draws']) > 1 else ''} together.",
+        "",
+        "| true | objects | " + " | ".join(classes) + " |",
+        "| --- |" + " ---: |" * (1 + len(classes)),
+        *(
+            f"| {name} | {n} | " + " | ".join(f"{count / n:.1%}" if n else "–" for count in called) + " |"
+            for name, n, called in zip(classes, n_true, counts, strict=True)
+        ),
+    ]
+
+
+def row_name(row: dict[str, Any]) -> str:
+    """Return the name of a row, with the number of networks of an ensemble."""
+    return row["row"] if row["members"] == 1 else f"{row['row']} × {row['members']}"
 
 
 def _measured(name: str, found: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from pipeline.protocols.data import ProtocolData, RealSky, early_epoch, held_bac
 from pipeline.protocols.definitions import PROTOCOLS
 from pipeline.protocols.draw import Draw, borrow_networks, run_draw
 from pipeline.protocols.run import ProtocolSettings, plan_draws, run_protocols
-from pipeline.protocols.summary import summarise, table_lines, table_notes
+from pipeline.protocols.summary import markdown, summarise, table_lines, table_notes
 from pipeline.schema import Truth
 from pipeline.settings import SettingsError
 from pipeline.store import Store, ingest
@@ -298,6 +298,30 @@ def test_one_draw_has_no_deviation_and_the_first_protocol_brings_its_calibration
     assert rows[0]["metrics"]["accuracy"]["std"] is None
     assert rows[1]["metrics"]["ece"]["meets_goal"]
     assert rows[1]["metrics"]["light_curves_per_cpu_second"]["mean"] == pytest.approx(1000)
+
+
+def test_the_table_shows_what_each_subtype_is_taken_for_over_all_draws():
+    draws = [result_of("P13", draw, 0.9) for draw in (1, 2)]
+    for draw, ia in zip(draws, ([30, 10], [50, 10]), strict=True):
+        draw |= {"classes": ["Ia", "II"], "confusion": [ia, [0, 0]]}
+    summary = summarise(draws)
+    assert summary["rows"][0]["confusion"] == {"classes": ["Ia", "II"], "counts": [[80, 20], [0, 0]]}
+    table = markdown(summary)
+    assert "## P13: what each class is taken for" in table
+    assert "| Ia | 100 | 80.0% | 20.0% |" in table
+    assert "| II | 0 | – | – |" in table
+    assert "taken for" not in markdown(summarise([result_of("P13", 1, 0.9)]))
+
+
+def test_the_confusion_of_a_draw_counts_the_answers_of_its_test_part(toy, tmp_path):
+    draw = toy_draw("P9-z", tmp_path)
+    result = run_draw(draw, toy)
+    answers = pd.read_parquet(draw.folder / "predictions.parquet").set_index("SNID")
+    called = answers[[f"P_{name}" for name in result["classes"]]].to_numpy().argmax(axis=1)
+    assert result["classes"] == ["Ia", "II", "Ibc"]
+    assert np.array_equal(np.sum(result["confusion"], axis=0), np.bincount(called, minlength=3))
+    truth = toy.truth.table.set_index("SNID")["SUBCLASS"].loc[list(answers.index)]
+    assert sum(result["confusion"][0]) == (truth == "Ia").sum()
 
 
 def test_a_run_writes_its_table_and_adds_to_it_with_further_draws(survey, tmp_path):
