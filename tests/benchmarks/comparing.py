@@ -2,7 +2,7 @@
 
 Each variant of an experiment is trained on the rows of `snflow protocols` that are asked for, all with the same CPU
 seconds (of a row, see SECONDS), and answers the test part. What is finished is kept in FOLDER, so that the same command
-goes on after a crash; --json writes all of it as one file. Run it on one free core.
+goes on after a crash; --json writes all of it as one file, and the last lines are a table. Run it on one free core.
 """
 
 # ruff: noqa: T201
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 
 from pipeline.classify.predict import Classifier
 from pipeline.classify.settings import ClassifySettings
@@ -129,6 +130,7 @@ def main() -> None:
                 write_atomically(file, json.dumps({**told, **found}, indent=1) + "\n")
             results.append(json.loads(file.read_text(encoding="utf-8")))
             print(line(results[-1]), flush=True)
+    print("\n".join(["", *table(results)]))
     if arguments.json:
         told = {"experiment": arguments.experiment, "data_hash": data.hash, "versions": versions()}
         write_atomically(arguments.json, json.dumps({**told, "results": results}, indent=1) + "\n")
@@ -176,6 +178,33 @@ def line(result: dict[str, Any]) -> str:
     metrics = "  ".join(f"{name} {result[name]:.4f}" for name in METRICS)
     rates = f"{result['epochs']:4d} epochs, {result['train_cpu_seconds']:5.0f} s, {result['parameters']:,} parameters"
     return f"{result['variant']:40s} {result['row']:6s} {metrics}  {rates}"
+
+
+def table(results: list[dict[str, Any]]) -> list[str]:
+    """Write a table for people, one line a variant: means over draws; the last columns are of the first row."""
+    frame = pd.DataFrame(results)
+    rows = list(dict.fromkeys(frame["row"]))
+    told = ["parameters", f"epochs on {rows[0]}", "training [CPU s]", "light curves/CPU s"]
+    headings = ["variant", *(f"{row}: accuracy / AUC / FoM" for row in rows), *told]
+    lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
+    for variant, of_variant in frame.groupby("variant", sort=False):
+        means = of_variant.groupby("row").mean(numeric_only=True)
+        cells = [quality(means.loc[row]) if row in means.index else "–" for row in rows]
+        first = means.loc[next(row for row in rows if row in means.index)]
+        numbers = [
+            first["parameters"],
+            first["epochs"],
+            first["train_cpu_seconds"],
+            first["light_curves_per_cpu_second"],
+        ]
+        lines.append(f"| {variant} | " + " | ".join([*cells, *(f"{number:,.0f}" for number in numbers)]) + " |")
+    return lines
+
+
+def quality(means: pd.Series) -> str:
+    """Write accuracy, AUC and figure of merit in short."""
+    auc, merit = (f"{means[name]:.{digits}f}".lstrip("0") for name, digits in (("auc", 4), ("figure_of_merit", 3)))
+    return f"{means['accuracy']:.1%} / {auc} / {merit}".replace("%", " %")
 
 
 if __name__ == "__main__":
