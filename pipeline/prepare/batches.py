@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["HEADER", "PhotometryBatch", "brightest_point", "equal_length_batches", "shuffled_batches"]
+__all__ = ["HEADER", "PhotometryBatch", "brightest_point", "equal_length_batches", "shuffled_batches", "shuffled_pools"]
 
 HEADER = ("PHOTOZ", "PHOTOZ_ERR", "MWEBV")
 """Columns of `PhotometryBatch.header`, in order."""
@@ -39,6 +39,19 @@ class PhotometryBatch:
         """Count the objects."""
         return len(self.mask)
 
+    def take(self, rows: npt.NDArray[np.int64]) -> PhotometryBatch:
+        """Return some objects, with no more padding than they need."""
+        mask = self.mask[rows]
+        steps = slice(int(mask.sum(dim=1).max()))
+        return PhotometryBatch(
+            days=self.days[rows, steps],
+            flux=self.flux[rows, steps],
+            flux_err=self.flux_err[rows, steps],
+            observed=self.observed[rows, steps],
+            mask=mask[:, steps],
+            header=self.header[rows],
+        )
+
 
 def brightest_point(batch: PhotometryBatch) -> tuple[Tensor, Tensor]:
     """Find the measurement of each object that is brightest beyond its own error.
@@ -65,16 +78,17 @@ def equal_length_batches(lengths: npt.NDArray[np.int64], batch_size: int) -> Ite
             yield rows[start : start + batch_size]
 
 
+def shuffled_pools(n_objects: int, size: int, rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:
+    """Put objects, at random, into parts of a size; the last may be smaller."""
+    return np.split(rng.permutation(n_objects), range(size, n_objects, size))
+
+
 def shuffled_batches(
-    lengths: npt.NDArray[np.int64], batch_size: int, rng: np.random.Generator, pool: int = 16
+    lengths: npt.NDArray[np.int64], batch_size: int, rng: np.random.Generator
 ) -> list[npt.NDArray[np.int64]]:
-    """Shuffle objects into batches of similar length: sorted only within pools of `pool` batches."""
+    """Put the objects of a pool into batches of similar length, in random order."""
     order = rng.permutation(len(lengths))
-    pools = [order[start : start + pool * batch_size] for start in range(0, len(order), pool * batch_size)]
-    batches = [
-        rows[start : start + batch_size]
-        for rows in (members[np.argsort(lengths[members], kind="stable")] for members in pools)
-        for start in range(0, len(rows), batch_size)
-    ]
+    order = order[np.argsort(lengths[order], kind="stable")]
+    batches = np.split(order, range(batch_size, len(order), batch_size))
     rng.shuffle(batches)
     return batches

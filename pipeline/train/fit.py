@@ -51,6 +51,7 @@ __all__ = [
     "fingerprint",
     "prepare_photometry",
     "train_classifier",
+    "training_data",
 ]
 
 FloatArray = npt.NDArray[np.float64]

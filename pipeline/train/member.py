@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models import LightCurveBatch, LightCurveClassifier, MergedClassifier, build_model
 from pipeline.prepare.augment import Mixture, augment, mix
-from pipeline.prepare.batches import shuffled_batches
+from pipeline.prepare.batches import PhotometryBatch, shuffled_batches, shuffled_pools
 from pipeline.prepare.normalise import Normaliser
 from pipeline.prepare.resample import Resampled, complete
 from pipeline.train.experiment import Experiment, FitSettings
@@ -28,11 +28,13 @@ from pipeline.train.kinds import Kinds
 from pipeline.train.state import TrainingState, optimizer_from_state, optimizer_to_state
 from pipeline.train.teacher import Teacher
 
-__all__ = ["LabelledObjects", "TrainingData", "train_member"]
+__all__ = ["LabelledObjects", "MemberRun", "TrainingData", "train_member"]
 
 Row = dict[str, float]
 INITIAL_WEIGHTS = 1_000_000
 """Stands for an epoch number where the initial weights are drawn."""
+POOL: Final = 16
+"""Objects of so many batches are changed at random together, and then sorted by length, so that little is padding."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,7 @@ class MemberRun:
         self.model.train()
         train, experiment = self.data.train, self.experiment
         total = 0.0
-        for rows in shuffled_batches(train.resampled.lengths, experiment.fit.batch_size, rng):
-            photometry = augment(train.resampled.batch(rows), experiment.augment, generator)
+        for rows, photometry in self.batches(rng, generator):
             batch = self.data.normaliser(complete(photometry, experiment.resampler, generator)).to(self.device)
             mixture = None
             if experiment.augment.mix:
@@ -180,6 +181,17 @@ class MemberRun:
             self.average.update_parameters(self.model)
             total += loss.item() * len(rows)
         return total / len(train.labels)
+
+    def batches(
+        self, rng: np.random.Generator, generator: torch.Generator
+    ) -> Iterator[tuple[npt.NDArray[np.int64], PhotometryBatch]]:
+        """Change all objects at random, pool by pool, and yield them in batches of similar length, with their rows."""
+        train, experiment = self.data.train.resampled, self.experiment
+        size = experiment.fit.batch_size
+        for members in shuffled_pools(len(train), POOL * size, rng):
+            pool = augment(train.batch(members), experiment.augment, generator)
+            for rows in shuffled_batches(pool.mask.sum(dim=1).numpy(), size, rng):
+                yield members[rows], pool.take(rows)
 
     def loss(self, batch: LightCurveBatch, targets: Tensor, kinds: Tensor, mixture: Mixture | None = None) -> Tensor:
         """Cross-entropy with what is true, and with a teacher's probabilities of the very same batch."""

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import fields
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.prepare.augment import AugmentConfig, augment
-from pipeline.prepare.batches import PhotometryBatch, brightest_point, equal_length_batches, shuffled_batches
+from pipeline.prepare.batches import (
+    PhotometryBatch,
+    brightest_point,
+    equal_length_batches,
+    shuffled_batches,
+    shuffled_pools,
+)
 from pipeline.prepare.resample import (
     RESAMPLERS,
     Grid,
@@ -235,5 +244,20 @@ def test_batches_hold_every_object_once(lengths: list[int], batch_size: int, see
     equal = list(equal_length_batches(array, batch_size))
     assert sorted(np.concatenate([*equal, np.zeros(0, int)]).tolist()) == np.flatnonzero(array).tolist()
     assert all(len(set(array[rows])) == 1 and len(rows) <= batch_size for rows in equal)
-    shuffled = shuffled_batches(array, batch_size, np.random.default_rng(seed), pool=2)
+    shuffled = shuffled_batches(array, batch_size, np.random.default_rng(seed))
     assert sorted(np.concatenate(shuffled).tolist()) == list(range(len(array)))
+    assert len(shuffled) == -(-len(array) // batch_size)
+    ranges = sorted((array[rows].min(), array[rows].max()) for rows in shuffled)
+    assert all(longest <= shortest for (_, longest), (shortest, _) in pairwise(ranges))
+    pools = shuffled_pools(len(array), batch_size, np.random.default_rng(seed))
+    assert sorted(np.concatenate(pools).tolist()) == list(range(len(array)))
+    assert [len(rows) for rows in pools[:-1]] == [batch_size] * (len(pools) - 1)
+
+
+def test_some_objects_of_a_batch_are_as_if_they_were_alone() -> None:
+    light_curves, _ = make_survey(12)
+    resampled = group_epochs(light_curves, BANDS, 0.5)
+    rows = np.array([7, 2, 9])
+    some, alone = resampled.batch(np.arange(12)).take(rows), resampled.batch(rows)
+    for field in fields(PhotometryBatch):
+        assert torch.equal(torch.nan_to_num(getattr(some, field.name)), torch.nan_to_num(getattr(alone, field.name)))

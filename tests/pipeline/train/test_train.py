@@ -20,8 +20,9 @@ from pipeline.train.checkpoint import Checkpoint, CheckpointError, card_text
 from pipeline.train.control import control_predictions
 from pipeline.train.ensemble import state_file
 from pipeline.train.experiment import Experiment
-from pipeline.train.fit import TrainingResult, choose_sample, fingerprint, train_classifier
+from pipeline.train.fit import TrainingResult, choose_sample, fingerprint, train_classifier, training_data
 from pipeline.train.inference import choose_precision
+from pipeline.train.member import MemberRun
 from pipeline.train.state import StateError, TrainingState
 from tests.builders import make_survey, make_truth
 from tests.killing import kill_in_training
@@ -60,6 +61,24 @@ def test_a_network_learns_the_toy_survey(trained: tuple[TrainingResult, Path]) -
     history = trained[0].history
     assert history["VALID_LOSS"].min() < 0.3 < history["VALID_LOSS"].iloc[0]
     assert history["EPOCH"].tolist() == list(range(1, len(history) + 1))
+
+
+def test_an_epoch_shows_every_object_once_changed_and_little_is_padding() -> None:
+    light_curves, truth = make_survey(900)
+    settings = experiment(batch_size=32)
+    strong = settings.augment.model_copy(update={"drop_night": 0.6, "photoz": 0.0, "hide_redshift": 0.0})
+    settings = settings.model_copy(update={"augment": strong})
+    sample = choose_sample(light_curves, truth, settings)
+    data = training_data(sample, settings)
+    run = MemberRun(data, settings, 0)
+    batches = list(run.batches(np.random.default_rng(0), torch.Generator().manual_seed(0)))
+    rows = np.concatenate([rows for rows, _ in batches])
+    assert sorted(rows) == list(range(len(data.train.labels)))
+    nights = sum(int(photometry.mask.sum()) for _, photometry in batches)
+    assert nights < 0.9 * data.train.resampled.lengths.sum()
+    assert nights > 0.9 * sum(photometry.mask.numel() for _, photometry in batches)
+    for rows, photometry in batches:
+        assert torch.equal(photometry.header[:, 0], torch.from_numpy(data.train.resampled.header[rows, 0]))
 
 
 def test_the_same_command_gives_the_same_weights(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
