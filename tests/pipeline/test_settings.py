@@ -82,7 +82,9 @@ def test_a_word_without_equals_sign_is_refused() -> None:
 
 
 def test_an_unknown_experiment_lists_those_there_are() -> None:
-    with pytest.raises(SettingsError, match=r"there are best, charnock17, demo, few, moller20, moss18, quick, sky, spcc"):
+    with pytest.raises(
+        SettingsError, match=r"there are best, charnock17, demo, few, moller20, moss18, quick, sky, spcc"
+    ):
         load_experiment("nonsense", EXPERIMENTS)
 
 
