@@ -32,3 +32,18 @@ class MergedClassifier(LightCurveClassifier):
     def merged(self, logits: Tensor) -> Tensor:
         """Map logits of the kinds, (batch, n_kinds), to those of the classes; softmax gives the same sums."""
         return torch.stack([logits[:, kinds].logsumexp(dim=1) for kinds in self.kinds_of], dim=1)
+
+    def shared(self, logits: Tensor, of_classes: Tensor) -> Tensor:
+        """Share probabilities of classes out among their kinds as the network does.
+
+        Args:
+            logits: (batch, n_kinds) of the network.
+            of_classes: (batch, n_classes) probabilities.
+
+        Returns:
+            (batch, n_kinds) probabilities, whose sums over the kinds of a class are those given.
+        """
+        of_kinds = torch.empty_like(logits)
+        for label, kinds in enumerate(self.kinds_of):
+            of_kinds[:, kinds] = of_classes[:, label, None] * logits[:, kinds].softmax(dim=1)
+        return of_kinds

@@ -285,7 +285,7 @@ def calibrated_checkpoint(
 ) -> Checkpoint:
     """Put the kept weights of each member together, and calibrate them on the validation part."""
     best_epochs = [int(kept_row(state.history, experiment)["EPOCH"]) for state in states]
-    experiment, taught = named_teacher(experiment, data.teacher)
+    experiment, taught = named_teacher(experiment, data)
     checkpoint = Checkpoint(
         experiment=experiment,
         normaliser=data.normaliser,
@@ -358,12 +358,13 @@ def calibration_card(kind: str, before: FloatArray, after: FloatArray, labels: n
     return {"kind": kind, "on validation, before": rounded[0], "on validation, after": rounded[1]}
 
 
-def named_teacher(experiment: Experiment, teacher: Teacher | None) -> tuple[Experiment, dict[str, Any]]:
+def named_teacher(experiment: Experiment, data: TrainingData) -> tuple[Experiment, dict[str, Any]]:
     """Name the teacher by what it is and not by where it stood, in the settings and on the card of its student."""
-    if teacher is None:
+    if data.teacher is None:
         return experiment, {}
-    fit = experiment.fit.model_copy(update={"teacher": teacher.checkpoint.name})
-    return experiment.model_copy(update={"fit": fit}), {"teacher": teacher.provenance(fit.teacher_weight)}
+    fit = experiment.fit.model_copy(update={"teacher": data.teacher.checkpoint.name})
+    told = data.teacher.provenance(fit.teacher_weight, data.kinds)
+    return experiment.model_copy(update={"fit": fit}), {"teacher": told}
 
 
 def acceptance(sample: Sample, train: Resampled, experiment: Experiment) -> Accepts:

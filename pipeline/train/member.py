@@ -116,7 +116,9 @@ class MemberRun:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), fit.learning_rate, weight_decay=fit.weight_decay)
         self.schedule = make_schedule(self.optimizer, fit, len(data.train.labels))
         self.class_weights = class_weights(data.train.labels, data.n_classes, fit).to(self.device)
-        self.teacher = None if data.teacher is None else data.teacher.answering(self.device)
+        self.taught: Callable[[LightCurveBatch], Tensor] | None = None
+        if data.teacher is not None:
+            self.taught = data.teacher.answering(self.device, data.kinds, self.uses_bfloat16)
         self.best = {key: value.clone() for key, value in self.average.module.state_dict().items()}
         self.history: list[Row] = []
 
@@ -203,10 +205,11 @@ class MemberRun:
             losses = mixture.of(losses, losses_of_partner)
         weights = self.class_weights[targets]
         loss = (weights * losses).sum() / weights.sum()
-        if self.teacher is None:
+        if self.taught is None:
             return loss
-        weight = self.experiment.fit.teacher_weight
-        return (1 - weight) * loss + weight * F.cross_entropy(logits, self.teacher(batch))
+        weight, taught = self.experiment.fit.teacher_weight, self.taught(batch)
+        answers = finer if finer is not None and finer.shape == taught.shape else logits
+        return (1 - weight) * loss + weight * F.cross_entropy(answers, taught)
 
     def logits(self, batch: LightCurveBatch) -> tuple[Tensor, Tensor | None]:
         """Return logits of the classes, and of the kinds where the network tells them apart."""

@@ -1,7 +1,7 @@
 """A trained classifier as the teacher of a smaller one, which learns its probabilities beside the true classes.
 
 Both see the same tensors of each batch: augmented, cut off, filled and without redshift alike (knowledge distillation,
-Hinton, Vinyals & Dean 2015, arXiv:1503.02531).
+Hinton, Vinyals & Dean 2015, arXiv:1503.02531). A teacher that tells the student's kinds apart teaches these.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from models import LightCurveBatch
+from models import LightCurveBatch, LightCurveClassifier, MergedClassifier
 from pipeline.prepare.split import Split
 from pipeline.settings import SettingsError
 from pipeline.train.checkpoint import Checkpoint, CheckpointError
 from pipeline.train.experiment import Experiment, check_window
+from pipeline.train.kinds import Kinds
 from pipeline.train.registry import OBJECTS, UnknownModelError, find_model
 
 __all__ = ["Teacher", "TeacherError", "known_parts", "load_teacher", "settings_of_student"]
@@ -80,6 +81,8 @@ class Teacher:
             )
         missing = [name for name in TAKEN_OVER if name not in experiment.model_fields_set]
         whole = experiment.model_copy(update={name: getattr(own, name) for name in missing})
+        if "learns" not in experiment.fit.model_fields_set:
+            whole = whole.model_copy(update={"fit": whole.fit.model_copy(update={"learns": own.fit.learns})})
         check_window(whole)
         return whole
 
@@ -111,18 +114,40 @@ class Teacher:
                 f"{advice}"
             )
 
-    def answering(self, device: torch.device) -> Callable[[LightCurveBatch], Tensor]:
-        """Return a function from a batch to calibrated probabilities, (batch, n_classes), that no gradient follows."""
+    def teaches(self, kinds: Kinds) -> str:
+        """Say whether a student that tells these kinds apart learns kinds from it: "kinds", or "classes"."""
+        return "kinds" if kinds and kinds == self.checkpoint.kinds else "classes"
+
+    def answering(
+        self, device: torch.device, kinds: Kinds = (), uses_bfloat16: bool = False
+    ) -> Callable[[LightCurveBatch], Tensor]:
+        """Return a function from a batch to calibrated probabilities that no gradient follows.
+
+        Args:
+            device: where it answers.
+            kinds: that its student tells apart.
+            uses_bfloat16: multiply matrices so, as its student does.
+
+        Returns:
+            From a batch to probabilities (batch, n_kinds) if it teaches those kinds, else (batch, n_classes).
+        """
         networks, calibrated = self.checkpoint.networks(device), self.checkpoint.calibration.apply_to_tensor
+        teaches_kinds = self.teaches(kinds) == "kinds"
+
+        def answer_of(network: LightCurveClassifier, batch: LightCurveBatch) -> Tensor:
+            if not teaches_kinds or not isinstance(network, MergedClassifier):
+                return calibrated(network(batch).float()).softmax(1)
+            finer = network.network(batch).float()
+            return network.shared(finer, calibrated(network.merged(finer)).softmax(1))
 
         def answer(batch: LightCurveBatch) -> Tensor:
-            with torch.no_grad():
-                return torch.stack([calibrated(network(batch)).softmax(1) for network in networks]).mean(0)
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16):
+                return torch.stack([answer_of(network, batch) for network in networks]).mean(0)
 
         return answer
 
-    def provenance(self, weight: float) -> dict[str, Any]:
-        """Return what the card of a student says of its teacher."""
+    def provenance(self, weight: float, kinds: Kinds) -> dict[str, Any]:
+        """Return what the card of a student that tells these kinds apart says of its teacher."""
         name, _, version = self.checkpoint.name.rpartition("@")
         return {
             "name": name,
@@ -131,6 +156,7 @@ class Teacher:
             "hash": self.hash,
             "split_hash": self.checkpoint.card.get("split_hash"),
             "weight": weight,
+            "teaches": self.teaches(kinds),
         }
 
 

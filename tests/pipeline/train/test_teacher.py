@@ -73,6 +73,34 @@ def test_a_student_learns_its_teachers_probabilities_of_the_very_same_batch(run:
     torch.testing.assert_close(student.loss(batch, labels, labels), expected)
 
 
+def test_a_teacher_of_the_same_kinds_teaches_kinds(survey: Survey, tmp_path: Path) -> None:
+    light_curves, truth = survey
+    finer = truth.table["SUBCLASS"].where(truth.table.index % 2 == 0, truth.table["SUBCLASS"].replace("IIP", "IIn"))
+    known = Truth(truth.table.assign(SUBCLASS=finer))
+    train_classifier(light_curves, known, experiment(fit={"learns": "subtypes", "epochs": 1}), tmp_path)
+    chosen = settings_of_student(experiment(tmp_path / "model", {"teacher_weight": 1.0}))
+    assert chosen.fit.learns == "subtypes", "taken over"
+    teacher = load_teacher(chosen)
+    assert teacher is not None
+    data = training_data(choose_sample(light_curves, known, chosen), chosen, teacher)
+    student = MemberRun(data, chosen, 0)
+    student.model.eval()
+    inputs = teacher.checkpoint.normaliser.inputs
+    batch = make_batch(n_features=inputs.n_features, n_context=inputs.n_context)
+    taught = teacher.answering(torch.device("cpu"), data.kinds)(batch)
+    of_classes = teacher.answering(torch.device("cpu"))(batch)
+    places = [[place for place, (label, _) in enumerate(data.kinds) if label == of] for of in (0, 1)]
+    torch.testing.assert_close(torch.stack([taught[:, of].sum(1) for of in places], 1), of_classes)
+    of_network = teacher.checkpoint.networks()[0].network(batch).softmax(1)[:, places[1]]
+    torch.testing.assert_close(taught[:, places[1]] * of_network.sum(1, True), of_network * of_classes[:, 1:])
+    labels, logits = torch.tensor([0, 1, 1, 0]), student.model.network(batch)
+    expected = -(taught * logits.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(student.loss(batch, labels, torch.full_like(labels, -1)), expected)
+    coarse = settings_of_student(experiment(tmp_path / "model", {"learns": "classes", "epochs": 1}))
+    card = train_classifier(light_curves, known, coarse, tmp_path / "coarse").checkpoint.card
+    assert (card["teacher"]["teaches"], teacher.teaches(data.kinds)) == ("classes", "kinds")
+
+
 def test_a_student_takes_over_preparation_and_split_and_its_card_names_the_teacher(
     run: Path, survey: Survey, tmp_path: Path
 ) -> None:
