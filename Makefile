@@ -53,8 +53,8 @@ audit: install  ## whether everything is as pinned, and known vulnerabilities wh
 bench: install  ## reading, preparing, training, classifying and evaluating speed, beside the machine's own
 	$(BIN)/python -m tests.benchmarks
 
-# Rows with few objects to learn from see them in smaller batches, and more often, as in `few`.
-FEW := $(foreach row,P4 P5 P6 P7 P9 P11,--set $(row):fit.batch_size=32 --set $(row):fit.epochs=80)
+# Rows with few objects to learn from see them in smaller batches, and more often, and have boosted trees, as in `few`.
+FEW := $(foreach row,P4 P5 P6 P7 P9 P11,--set $(row):fit.batch_size=32 --set $(row):fit.epochs=80) $(foreach row,P4 P5 P9 P11,--set $(row):fit.trees=0.3)
 QUARTER := --set P3:fit.batch_size=64
 ROWS ?= all
 DRAWS ?= 5

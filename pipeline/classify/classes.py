@@ -12,7 +12,7 @@ import numpy.typing as npt
 from models import LightCurveClassifier, MergedClassifier
 from pipeline.settings import SettingsError
 from pipeline.taxonomy import CLASS_SETS, ClassSet, target_classes
-from pipeline.train.calibration import ensemble_probabilities
+from pipeline.train.calibration import Opinion, ensemble_probabilities
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.kinds import UNKNOWN
 
@@ -46,16 +46,22 @@ class OtherClasses:
             return list(networks)
         return [network.network for network in networks if isinstance(network, MergedClassifier)]
 
-    def probabilities(self, logits: FloatArray, checkpoint: Checkpoint) -> FloatArray:
+    def probabilities(self, logits: FloatArray, checkpoint: Checkpoint, opinion: Opinion | None) -> FloatArray:
         """Return (member, n, class) probabilities of the other classes from (member, n, output) logits.
 
         The classifier's own classes are calibrated; each then shares its probability out among its kinds.
+
+        Args:
+            logits: of the networks.
+            checkpoint: the classifier.
+            opinion: what its trees say of its own classes, if it has any.
         """
         added = np.stack(
             [np.logaddexp.reduce(logits[..., self.own == index], axis=-1) for index in range(len(checkpoint.classes))],
             axis=-1,
         )
-        own = ensemble_probabilities(added, checkpoint.calibration)
+        pooled = added if opinion is None else opinion.pooled(added)
+        own = ensemble_probabilities(pooled, checkpoint.calibration)
         of_outputs = own[..., self.own] * np.exp(logits - added[..., self.own])
         sums = [of_outputs[..., self.other == index].sum(axis=-1) for index in range(len(self.classes))]
         return np.stack(sums, axis=-1)

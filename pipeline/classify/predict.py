@@ -24,7 +24,7 @@ from pipeline.prepare.resample import Resampled
 from pipeline.prepare.selection import select
 from pipeline.schema import LightCurves, Predictions, prediction_columns, probability_columns
 from pipeline.settings import SettingsError
-from pipeline.train.calibration import ensemble_probabilities
+from pipeline.train.calibration import Opinion, ensemble_probabilities
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.fit import prepare_photometry
 from pipeline.train.inference import Preparation, choose_device, ensemble_logits
@@ -183,8 +183,9 @@ class Classifier:
         status = np.where(reasons == "", "classified", "rejected").astype(object)
         accepted = np.flatnonzero(reasons == "")
         chosen = light_curves if len(accepted) == len(light_curves) else light_curves.take(accepted)
-        resampled = prepare_photometry(with_redshift(chosen, self.settings.redshift), experiment)
-        answers = self._answers(resampled, progress)
+        read = with_redshift(chosen, self.settings.redshift)
+        resampled = prepare_photometry(read, experiment)
+        answers = self._answers(resampled, self.checkpoint.opinion(read), progress)
         check_finite(answers.members)
         novelty = self._novelty(resampled)
         reasons[accepted] = self._reasons(resampled, answers.mean, novelty)
@@ -244,16 +245,17 @@ class Classifier:
             p_ia=probabilities[:, self.classes.index("Ia")],
         )
 
-    def _answers(self, resampled: Resampled, progress: Callable[[int], None]) -> Answers:
+    def _answers(self, resampled: Resampled, opinion: Opinion | None, progress: Callable[[int], None]) -> Answers:
         n_classes = len(self.classes)
         if not len(resampled):
             return Answers(np.zeros((len(self.networks), 0, n_classes)))
         preparation = Preparation(self.checkpoint.experiment.resampler, self.checkpoint.normaliser)
         logits = ensemble_logits(self.networks, resampled, preparation, self.device, progress).astype(np.float64)
         if self.other is None:
-            probabilities = ensemble_probabilities(logits, self.checkpoint.calibration)
+            pooled = logits if opinion is None else opinion.pooled(logits)
+            probabilities = ensemble_probabilities(pooled, self.checkpoint.calibration)
         else:
-            probabilities = self.other.probabilities(logits, self.checkpoint)
+            probabilities = self.other.probabilities(logits, self.checkpoint, opinion)
         return Answers(probabilities.reshape(len(self.networks), -1, len(resampled), n_classes).mean(axis=1))
 
     def _novelty(self, resampled: Resampled) -> FloatArray:

@@ -208,7 +208,9 @@ class _Incumbent:
         own, asked = self.checkpoint.experiment.fit, experiment.fit
         has_same_weights = self.checkpoint.card.get("fingerprint") == mark
         has_same_members = len(self.checkpoint.weights) == asked.members
-        says_the_same = (own.dropout_samples, own.calibration) == (asked.dropout_samples, asked.calibration)
+        says_the_same = all(
+            getattr(own, name) == getattr(asked, name) for name in ("dropout_samples", "calibration", "trees")
+        )
         has_same_classes = self.checkpoint.experiment.classes == experiment.classes
         return has_same_weights and has_same_members and says_the_same and has_same_classes
 

@@ -18,6 +18,7 @@ __all__ = [
     "UNCALIBRATED",
     "Calibration",
     "CalibrationKind",
+    "Opinion",
     "choose_thresholds",
     "ensemble_probabilities",
     "fit_calibration",
@@ -102,6 +103,23 @@ class Calibration:
         if not self.scale:
             return logits / self.temperature
         return logits * logits.new_tensor(self.scale) + logits.new_tensor(self.shift)
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What another classifier says of the same objects, which has a share in the answers.
+
+    Attributes:
+        log_probabilities: (n, class).
+        share: from 0 to 1, in the logits (a logarithmic opinion pool).
+    """
+
+    log_probabilities: FloatArray
+    share: float
+
+    def pooled(self, logits: FloatArray) -> FloatArray:
+        """Return the logits (…, n, class) of networks with this opinion in them, to be calibrated together."""
+        return np.asarray((1 - self.share) * logits + self.share * self.log_probabilities)
 
 
 UNCALIBRATED: Final = Calibration()

@@ -22,16 +22,17 @@ from torch import Tensor
 from models import LightCurveClassifier, build_model, thin_out
 from pipeline.files import replace_folder
 from pipeline.prepare.normalise import Normaliser, build_normaliser
-from pipeline.schema import ZP_INTERNAL
+from pipeline.schema import ZP_INTERNAL, LightCurves
 from pipeline.settings import FrozenConfig
 from pipeline.taxonomy import CLASS_SETS
 from pipeline.train.answers import KnownAnswers
-from pipeline.train.calibration import Calibration
+from pipeline.train.calibration import Calibration, Opinion
 from pipeline.train.errors import CheckpointError
 from pipeline.train.experiment import Experiment
 from pipeline.train.kinds import Kinds
 from pipeline.train.novelty import NoveltyScore
 from pipeline.train.reference import Reference
+from pipeline.train.trees import BoostedTrees, features_of
 
 __all__ = ["Accepts", "Checkpoint", "CheckpointError"]
 
@@ -39,7 +40,12 @@ FORMAT_VERSION: Final = 2
 READABLE_VERSIONS: Final = (1, 2)
 """A classifier of version 1 has no novelty score and no reference of its training data."""
 
-COMPANIONS: Final[dict[str, Any]] = {"novelty": NoveltyScore, "reference": Reference, "answers": KnownAnswers}
+COMPANIONS: Final[dict[str, Any]] = {
+    "trees": BoostedTrees,
+    "novelty": NoveltyScore,
+    "reference": Reference,
+    "answers": KnownAnswers,
+}
 """What stands beside the weights: each has a part of model.json and a file of its own, <name>.safetensors."""
 
 WRONG_CONTENT: Final = (SafetensorError, LookupError, TypeError, ValueError, AttributeError)
@@ -73,12 +79,13 @@ class Checkpoint:
         experiment: the settings it was trained with; they name its bands, classes, resampler and network.
         normaliser: fitted on the training objects.
         weights: one state dictionary a trained network.
-        calibration: of the logits, fitted on validation objects.
+        calibration: of the logits, those of the trees in them, fitted on validation objects.
         thresholds: on P(Ia), chosen on validation objects, by purpose.
         accepts: what data it accepts.
         card: provenance and metrics, as JSON holds them.
         novelty: says how little a light curve resembles a supernova; None in a classifier of format version 1.
         reference: what the training objects were like; None likewise.
+        trees: that have a share in the answers, `experiment.fit.trees`; None where there are none.
         kinds: what the networks tell apart inside, by class; empty where it is the classes.
         answers: made-up light curves and what it said of them; None in one that was made before there were any.
     """
@@ -94,6 +101,16 @@ class Checkpoint:
     reference: Reference | None = None
     answers: KnownAnswers | None = None
     kinds: Kinds = ()
+    trees: BoostedTrees | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the trees are there if they have a share, and are of the classes."""
+        if (self.trees is not None) != (self.experiment.fit.trees > 0):
+            raise ValueError(
+                f"fit.trees is {self.experiment.fit.trees:g}, and there are {'' if self.trees else 'no '}trees"
+            )
+        if self.trees is not None and self.trees.n_classes != len(self.classes):
+            raise ValueError(f"the trees tell {self.trees.n_classes} classes apart, the networks {len(self.classes)}")
 
     @property
     def novelty_threshold(self) -> float:
@@ -107,13 +124,24 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """Name of the experiment, and 8 digits that change with any weight."""
-        return f"{self.experiment.name}@{self.weights_sha256[:8]}"
+        """Name of the experiment, and 8 digits that change with any weight, and with any number of the trees."""
+        digits = self.weights_sha256
+        if self.trees is not None:
+            digits = hashlib.sha256(digits.encode() + save_arrays(self.trees.tensors)).hexdigest()
+        return f"{self.experiment.name}@{digits[:8]}"
 
     @property
     def weights_sha256(self) -> str:
         """Checksum of the weights, as in model.json."""
         return hashlib.sha256(self._weight_bytes()).hexdigest()
+
+    def opinion(self, light_curves: LightCurves) -> Opinion | None:
+        """Ask the trees about light curves; None where there are none."""
+        if self.trees is None:
+            return None
+        return Opinion(
+            self.trees.log_probabilities(features_of(light_curves, self.experiment)), self.experiment.fit.trees
+        )
 
     def networks(self, device: torch.device | str = "cpu") -> list[LightCurveClassifier]:
         """Build the members of the ensemble: the trained networks, or so many thinned out ones of each as settings say.
@@ -230,6 +258,7 @@ def card_text(checkpoint: Checkpoint) -> str:
         f"- Bands, in order: {', '.join(experiment.bands)}; FLUXCAL at {checkpoint.accepts.zeropoint:g} mag AB",
         f"- Redshift it reads: {checkpoint.accepts.redshift}; objects without one are accepted",
         f"- Networks: {len(checkpoint.weights)} × {experiment.model.kind}" + _sampled(experiment.fit.dropout_samples),
+        *([] if checkpoint.trees is None else [f"- Boosted trees: have a share of {experiment.fit.trees:g}"]),
         calibration_text(checkpoint),
         *(f"- Threshold on P(Ia) for {name}: {value:.4f}" for name, value in checkpoint.thresholds.items()),
         *([] if checkpoint.novelty is None else [f"- Called novel: NOVELTY above {checkpoint.novelty_threshold:.4f}"]),

@@ -15,6 +15,7 @@ from pipeline.schema import LightCurves, Predictions, prediction_columns, probab
 from pipeline.taxonomy import CLASS_SETS
 from pipeline.train.experiment import Experiment
 from pipeline.train.fit import Sample
+from pipeline.train.trees import known_columns
 
 __all__ = ["control_features", "control_predictions", "tree_predictions"]
 
@@ -56,7 +57,7 @@ def tree_predictions(
     train, labels = sample.part(learnt_from)
     test, _ = sample.part(sample.split.test)
     with threadpool_limits(1):  # its threads spin, which is slow beside anything else that runs
-        features = describe(train).dropna(axis="columns", how="all")  # the trees cannot bin a column without a value
+        features = known_columns(describe(train))
         trees.fit(features, labels)
         answers = trees.predict_proba(describe(test)[features.columns])
     classes = CLASS_SETS[experiment.classes]

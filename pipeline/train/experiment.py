@@ -57,6 +57,9 @@ class FitSettings(FrozenConfig):
     dropout_samples: int = Field(default=0, ge=0, le=100)
     """Members that each trained network answers as, each without the units that a dropout of its own drops (Monte Carlo
     dropout, Gal & Ghahramani 2016, arXiv:1506.02142); 0: it answers as itself. No weight depends on it."""
+    trees: float = Field(default=0.0, ge=0, lt=1)
+    """Share of boosted trees on light-curve features in every answer; 0: there are none. They know much from few
+    objects, and little that networks miss where there are many. No weight of a network depends on them."""
     calibration: CalibrationKind = "temperature"
     """What makes the probabilities honest, fitted on the validation part: one temperature, a scale and a shift of each
     class (`vector`), or nothing. No weight depends on it."""

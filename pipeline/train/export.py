@@ -89,6 +89,11 @@ def export_onnx(folder: Path, file: Path) -> dict[str, Any]:
     if (kind := checkpoint.experiment.resampler.kind) not in EXPORTED_RESAMPLERS:
         known = " and ".join(EXPORTED_RESAMPLERS)
         raise ExportError(f"{checkpoint.name} fills missing bands by {kind}; only {known} resampling can be exported")
+    if checkpoint.trees is not None:
+        raise ExportError(
+            f"{checkpoint.name} answers by boosted trees beside its networks, which have no graph: in the folder of "
+            "its run, the same training with --set fit.trees=0 only calibrates again, and can be exported"
+        )
     network = PhotometryNetwork(checkpoint).eval()
     resampled = prepare_photometry(made_up_light_curves(checkpoint.experiment.bands), checkpoint.experiment)
     with tempfile.TemporaryDirectory(prefix="snflow-onnx-") as scratch:

@@ -40,6 +40,7 @@ from pipeline.train.novelty import fit_novelty
 from pipeline.train.reference import make_reference
 from pipeline.train.state import TrainingState
 from pipeline.train.teacher import Teacher, load_teacher
+from pipeline.train.trees import fit_trees
 from pipeline.train.unlike import unlike_supernovae
 from pipeline.train.verify import with_answers
 
@@ -60,7 +61,7 @@ SAYS_NOTHING_OF_WEIGHTS: Final[dict[str, Any]] = {
     "name": True,
     "description": True,
     "protocol": True,
-    "fit": {"members", "dropout_samples", "calibration", "teacher", "teacher_weight"},
+    "fit": {"members", "dropout_samples", "calibration", "trees", "teacher", "teacher_weight"},
 }
 """Settings that leave the weights of a member as they are; a larger ensemble keeps the members it has.
 
@@ -286,11 +287,14 @@ def calibrated_checkpoint(
     """Put the kept weights of each member together, and calibrate them on the validation part."""
     best_epochs = [int(kept_row(state.history, experiment)["EPOCH"]) for state in states]
     experiment, taught = named_teacher(experiment, data)
+    train, train_labels = sample.part(sample.split.train)
+    validation, _ = sample.part(sample.split.validation)
     checkpoint = Checkpoint(
         experiment=experiment,
         normaliser=data.normaliser,
         weights=[state.part("best") for state in states],
         kinds=data.kinds,
+        trees=fit_trees(train, train_labels, experiment, data.n_classes) if experiment.fit.trees else None,
         calibration=UNCALIBRATED,
         thresholds={},
         accepts=acceptance(sample, data.train.resampled, experiment),
@@ -310,11 +314,11 @@ def calibrated_checkpoint(
     device = choose_device(experiment.fit.device)
     preparation = Preparation(experiment.resampler, data.normaliser)
     valid = data.validation
-    logits = ensemble_logits(checkpoint.networks(device), valid.resampled, preparation, device).astype(np.float64)
+    alone = ensemble_logits(checkpoint.networks(device), valid.resampled, preparation, device).astype(np.float64)
+    opinion = checkpoint.opinion(validation)
+    logits = alone if opinion is None else opinion.pooled(alone)
     calibration, kind = fit_calibration(logits, valid.labels, checkpoint.classes, experiment.fit.calibration)
     before, after = (ensemble_probabilities(logits, one).mean(axis=0) for one in (UNCALIBRATED, calibration))
-    train, train_labels = sample.part(sample.split.train)
-    validation, _ = sample.part(sample.split.validation)
     with threads(experiment.fit.threads):
         novelty = fit_novelty(
             train, validation, partial(prepare_photometry, experiment=experiment), experiment.fit.seed
@@ -325,7 +329,7 @@ def calibrated_checkpoint(
         thresholds=choose_thresholds(after[:, 0], valid.labels == 0),
         card={
             **checkpoint.card,
-            **validation_card(logits, valid.labels),
+            **validation_card(alone, valid.labels),
             "calibration": calibration_card(kind, before, after, valid.labels),
         },
         novelty=novelty,

@@ -69,6 +69,11 @@ class Teacher:
             SettingsError: if its network cannot read all that the teacher's resampler gives.
         """
         own = self.checkpoint.experiment
+        if self.checkpoint.trees is not None:
+            raise TeacherError(
+                f"the teacher {self.checkpoint.name} answers by trees beside its networks, and these read no batches: "
+                "train a teacher with --set fit.trees=0 (the student may have trees of its own)"
+            )
         differing = [
             f"{name} is {_shown(own, name)}, the experiment says {_shown(experiment, name)}"
             for name in SAME_AS_TEACHER

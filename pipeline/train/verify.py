@@ -102,6 +102,8 @@ def give_answers(checkpoint: Checkpoint, known: KnownAnswers) -> dict[str, Float
     resampled = prepare_photometry(known.light_curves, experiment)
     preparation = Preparation(experiment.resampler, checkpoint.normaliser)
     logits = ensemble_logits(checkpoint.networks(), resampled, preparation, torch.device("cpu")).astype(np.float64)
+    opinion = checkpoint.opinion(known.light_curves)
+    logits = logits if opinion is None else opinion.pooled(logits)
     answers = {
         "uncalibrated": ensemble_probabilities(logits).mean(axis=0),
         "calibrated": ensemble_probabilities(logits, checkpoint.calibration).mean(axis=0),
