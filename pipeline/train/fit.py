@@ -57,6 +57,10 @@ __all__ = [
 
 FloatArray = npt.NDArray[np.float64]
 
+PROCEDURE: Final = 2
+"""Of training; to be raised by whoever changes what the same settings and data lead to, so that nothing half trained
+by earlier code is gone on with."""
+
 SAYS_NOTHING_OF_WEIGHTS: Final[dict[str, Any]] = {
     "name": True,
     "description": True,
@@ -235,10 +239,11 @@ def labelled(sample: Sample, snids: tuple[str, ...], experiment: Experiment, kin
 
 
 def fingerprint(sample: Sample, experiment: Experiment, teacher: Teacher | None = None) -> str:
-    """Hash everything that decides the weights: settings, teacher, and what is learnt from; no test object."""
+    """Hash all that decides the weights: procedure, settings, teacher, and what is learnt from; no test object."""
     digest = hashlib.blake2b(digest_size=16)
     are_unseen = teacher is None and classes_are_unseen(sample, experiment)
     unseen = {"classes": True} if are_unseen else {}
+    digest.update(f"{PROCEDURE} ".encode())
     digest.update(experiment.model_dump_json(exclude={**SAYS_NOTHING_OF_WEIGHTS, **unseen}).encode())
     for snids in (sample.split.train, sample.split.validation):
         light_curves, labels = sample.part(snids)

@@ -67,7 +67,8 @@ class TrainingState:
             raise StateError(f"{path} is damaged ({error}); delete it to train from the start") from error
         if rest["fingerprint"] != fingerprint:
             raise StateError(
-                f"{path} was written with other settings or data; give another --out, or delete it to train anew"
+                f"{path} was written with other settings or data, or by a snflow that trained otherwise; give another "
+                "--out, or delete it to train anew"
             )
         return cls(tensors, rest["numbers"], fingerprint, rest["history"])
 

@@ -240,6 +240,15 @@ def test_a_state_of_other_settings_is_not_resumed(survey: tuple[LightCurves, Tru
         train_classifier(*survey, experiment(learning_rate=0.1), tmp_path)
 
 
+def test_a_state_of_a_snflow_that_trained_otherwise_is_not_resumed(
+    survey: tuple[LightCurves, Truth], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_classifier(*survey, experiment(epochs=1), tmp_path)
+    monkeypatch.setattr("pipeline.train.fit.PROCEDURE", 0)
+    with pytest.raises(StateError, match="or by a snflow that trained otherwise"):
+        train_classifier(*survey, experiment(epochs=1), tmp_path)
+
+
 def test_a_damaged_state_says_what_to_do(survey: tuple[LightCurves, Truth], tmp_path: Path) -> None:
     train_classifier(*survey, experiment(epochs=1), tmp_path)
     path = state_file(tmp_path / "training", 0)
