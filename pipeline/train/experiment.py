@@ -163,13 +163,61 @@ def load_experiment(name_or_file: str, folder: Path, words: Iterable[str] = ()) 
     """Load an experiment by name from a folder of TOML files, or from a file of its own, and apply `key=value` words.
 
     Raises:
-        SettingsError: if there is none of that name, or it has an unknown key or a wrong value.
+        SettingsError: if there is none of that name, it extends itself, or it has an unknown key or a wrong value.
+    """
+    path = find_experiment(name_or_file, folder)
+    values = override(read_experiment(path, folder), words)
+    return load_settings(Experiment, {"name": path.stem, **values}, str(path))
+
+
+def find_experiment(name_or_file: str, folder: Path) -> Path:
+    """Return the file of an experiment.
+
+    Raises:
+        SettingsError: if there is none of that name.
     """
     path = Path(name_or_file)
-    if path.suffix != ".toml":
-        path = folder / f"{name_or_file}.toml"
-        if not path.exists():
-            known = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
-            raise SettingsError(f"no experiment named {name_or_file!r}; there are {known}, or give a .toml file")
-    values = override(with_whole_model(read_toml(path)), words)
-    return load_settings(Experiment, {"name": path.stem, **values}, str(path))
+    if path.suffix == ".toml":
+        return path
+    path = folder / f"{name_or_file}.toml"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
+        raise SettingsError(f"no experiment named {name_or_file!r}; there are {known}, or give a .toml file")
+    return path
+
+
+def read_experiment(path: Path, folder: Path, extended_by: tuple[Path, ...] = ()) -> Mapping[str, Any]:
+    """Read the settings of an experiment, on top of those of the one that its `extends` names, if it names one.
+
+    Name and description are its own. A section that says another kind, or a preset, takes the place of the whole
+    section; other keys take the place of their likes.
+
+    Args:
+        path: its file.
+        folder: of experiments by name.
+        extended_by: files that have led here.
+
+    Raises:
+        SettingsError: if a file is missing or no TOML, or experiments extend each other in a circle.
+    """
+    way = (*extended_by, path.resolve())
+    if path.resolve() in extended_by:
+        raise SettingsError(f"experiments extend each other: {' extends '.join(file.name for file in way)}")
+    values = dict(read_toml(path))
+    if "extends" not in values:
+        return with_whole_model(values)
+    base = values.pop("extends")
+    if not isinstance(base, str):
+        raise SettingsError(f"{path}: extends is the name or file of one experiment, came {base!r}")
+    known = read_experiment(find_experiment(base, folder), folder, way)
+    inherited = {key: value for key, value in known.items() if key not in ("name", "description")}
+    return with_whole_model(
+        {**inherited, **{key: extended(inherited.get(key), value) for key, value in values.items()}}
+    )
+
+
+def extended(base: Any, value: Any) -> Any:
+    """Return a section with the keys of the one it extends, unless it says another kind or a preset; else the value."""
+    if not isinstance(base, Mapping) or not isinstance(value, Mapping) or "preset" in value:
+        return value
+    return {**base, **value} if value.get("kind", base.get("kind")) == base.get("kind") else value

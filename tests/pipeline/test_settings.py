@@ -10,7 +10,7 @@ from models.recurrent import RecurrentConfig
 from models.transformer import TransformerConfig
 from models.window import WindowConfig
 from pipeline.prepare.normalise import GlobalScale
-from pipeline.prepare.resample import Nightly
+from pipeline.prepare.resample import Nightly, RandomFill
 from pipeline.settings import SettingsError, override, read_toml
 from pipeline.train.experiment import Experiment, load_experiment
 
@@ -132,3 +132,40 @@ def test_moeller_and_de_boissiere_2020_is_the_baseline_of_supernnova() -> None:
     )
     assert (experiment.resampler.gap_days, experiment.fit.batch_size) == (pytest.approx(8 / 24), 128)
     assert experiment.normaliser == GlobalScale(time="gaps")
+
+
+def write_experiments(folder: Path, **texts: str) -> Path:
+    for name, text in texts.items():
+        (folder / f"{name}.toml").write_text(text)
+    return folder
+
+
+def test_an_experiment_extends_another_key_by_key(tmp_path: Path) -> None:
+    folder = write_experiments(
+        tmp_path,
+        base='description = "b"\nclasses = "types"\n[model]\npreset = "moller20"\n[fit]\nepochs = 7\nseed = 3',
+        middle='extends = "base"\n[model]\ndropout = 0.3\n[fit]\nepochs = 9',
+        last=f'extends = "{tmp_path / "middle.toml"}"\n'
+        '[model]\nkind = "transformer"\n[resampler]\nkind = "random_fill"',
+    )
+    middle, last = (load_experiment(name, folder, ["fit.batch_size=5"]) for name in ("middle", "last"))
+    assert (middle.name, middle.description, middle.classes) == ("middle", "", "types")
+    assert (middle.fit.epochs, middle.fit.seed, middle.fit.batch_size) == (9, 3, 5)
+    assert middle.model == PRESETS["moller20"].model_copy(update={"dropout": 0.3})
+    assert (last.model, last.resampler) == (TransformerConfig(), RandomFill())
+    assert last.fit == middle.fit
+    assert middle.model_fields_set == {"name", "classes", "model", "fit"}, "a student takes the others over"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('extends = "b"', r"extend each other: a\.toml extends b\.toml extends a\.toml"),
+        ('extends = "none"', "no experiment named 'none'; there are a, b"),
+        ('extends = "none.toml"', "no settings file at none.toml"),
+        ("extends = 3", "extends is the name or file of one experiment, came 3"),
+    ],
+)
+def test_an_experiment_that_extends_nothing_or_itself_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_experiment("a", write_experiments(tmp_path, a=text, b='extends = "a"'))
