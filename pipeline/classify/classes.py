@@ -12,7 +12,7 @@ import numpy.typing as npt
 from models import LightCurveClassifier, MergedClassifier
 from pipeline.settings import SettingsError
 from pipeline.taxonomy import CLASS_SETS, ClassSet, target_classes
-from pipeline.train.calibration import Opinion, ensemble_probabilities
+from pipeline.train.calibration import Opinion, ensemble_probabilities, with_opinion
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.kinds import UNKNOWN
 
@@ -60,8 +60,7 @@ class OtherClasses:
             [np.logaddexp.reduce(logits[..., self.own == index], axis=-1) for index in range(len(checkpoint.classes))],
             axis=-1,
         )
-        pooled = added if opinion is None else opinion.pooled(added)
-        own = ensemble_probabilities(pooled, checkpoint.calibration)
+        own = ensemble_probabilities(with_opinion(added, opinion), checkpoint.calibration)
         of_outputs = own[..., self.own] * np.exp(logits - added[..., self.own])
         sums = [of_outputs[..., self.other == index].sum(axis=-1) for index in range(len(self.classes))]
         return np.stack(sums, axis=-1)

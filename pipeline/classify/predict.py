@@ -24,7 +24,7 @@ from pipeline.prepare.resample import Resampled
 from pipeline.prepare.selection import select
 from pipeline.schema import LightCurves, Predictions, prediction_columns, probability_columns
 from pipeline.settings import SettingsError
-from pipeline.train.calibration import Opinion, ensemble_probabilities
+from pipeline.train.calibration import Opinion, ensemble_probabilities, with_opinion
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.fit import prepare_photometry
 from pipeline.train.inference import Preparation, choose_device, ensemble_logits
@@ -252,8 +252,7 @@ class Classifier:
         preparation = Preparation(self.checkpoint.experiment.resampler, self.checkpoint.normaliser)
         logits = ensemble_logits(self.networks, resampled, preparation, self.device, progress).astype(np.float64)
         if self.other is None:
-            pooled = logits if opinion is None else opinion.pooled(logits)
-            probabilities = ensemble_probabilities(pooled, self.checkpoint.calibration)
+            probabilities = ensemble_probabilities(with_opinion(logits, opinion), self.checkpoint.calibration)
         else:
             probabilities = self.other.probabilities(logits, self.checkpoint, opinion)
         return Answers(probabilities.reshape(len(self.networks), -1, len(resampled), n_classes).mean(axis=1))

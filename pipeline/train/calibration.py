@@ -26,6 +26,7 @@ __all__ = [
     "fit_vector",
     "halfway_below",
     "quality",
+    "with_opinion",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -120,6 +121,11 @@ class Opinion:
     def pooled(self, logits: FloatArray) -> FloatArray:
         """Return the logits (…, n, class) of networks with this opinion in them, to be calibrated together."""
         return np.asarray((1 - self.share) * logits + self.share * self.log_probabilities)
+
+
+def with_opinion(logits: FloatArray, opinion: Opinion | None) -> FloatArray:
+    """Return the logits (…, n, class) of networks with an opinion in them, if there is one."""
+    return logits if opinion is None else opinion.pooled(logits)
 
 
 UNCALIBRATED: Final = Calibration()

@@ -29,6 +29,7 @@ from pipeline.train.calibration import (
     ensemble_probabilities,
     fit_calibration,
     quality,
+    with_opinion,
 )
 from pipeline.train.checkpoint import Accepts, Checkpoint
 from pipeline.train.ensemble import train_ensemble
@@ -320,8 +321,7 @@ def calibrated_checkpoint(
     preparation = Preparation(experiment.resampler, data.normaliser)
     valid = data.validation
     alone = ensemble_logits(checkpoint.networks(device), valid.resampled, preparation, device).astype(np.float64)
-    opinion = checkpoint.opinion(validation)
-    logits = alone if opinion is None else opinion.pooled(alone)
+    logits = with_opinion(alone, checkpoint.opinion(validation))
     calibration, kind = fit_calibration(logits, valid.labels, checkpoint.classes, experiment.fit.calibration)
     before, after = (ensemble_probabilities(logits, one).mean(axis=0) for one in (UNCALIBRATED, calibration))
     with threads(experiment.fit.threads):

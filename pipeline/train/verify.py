@@ -12,7 +12,7 @@ import torch
 
 from pipeline.provenance import versions
 from pipeline.train.answers import KnownAnswers, made_up_light_curves
-from pipeline.train.calibration import ensemble_probabilities
+from pipeline.train.calibration import ensemble_probabilities, with_opinion
 from pipeline.train.checkpoint import Checkpoint, CheckpointError
 from pipeline.train.inference import Preparation, ensemble_logits, prepare_photometry
 
@@ -102,8 +102,7 @@ def give_answers(checkpoint: Checkpoint, known: KnownAnswers) -> dict[str, Float
     resampled = prepare_photometry(known.light_curves, experiment)
     preparation = Preparation(experiment.resampler, checkpoint.normaliser)
     logits = ensemble_logits(checkpoint.networks(), resampled, preparation, torch.device("cpu")).astype(np.float64)
-    opinion = checkpoint.opinion(known.light_curves)
-    logits = logits if opinion is None else opinion.pooled(logits)
+    logits = with_opinion(logits, checkpoint.opinion(known.light_curves))
     answers = {
         "uncalibrated": ensemble_probabilities(logits).mean(axis=0),
         "calibrated": ensemble_probabilities(logits, checkpoint.calibration).mean(axis=0),

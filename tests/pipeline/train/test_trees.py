@@ -22,7 +22,7 @@ from pipeline.train.fit import TrainingResult, train_classifier
 from pipeline.train.teacher import TeacherError, settings_of_student
 from pipeline.train.trees import LOWEST_PROBABILITY, BoostedTrees, as_arrays, fit_trees
 from pipeline.train.verify import verify_checkpoint
-from tests.builders import make_survey
+from tests.builders import make_light_curves, make_survey
 
 Survey = tuple[LightCurves, Truth]
 
@@ -119,6 +119,15 @@ def test_the_redshift_that_is_read_is_the_one_that_the_trees_read(
     without = replace(light_curves, objects=nothing)
     expected = Classifier(Checkpoint.load(run[1])).predict(without)
     np.testing.assert_array_equal(hidden.probabilities, expected.probabilities)
+
+
+def test_objects_that_are_rejected_are_no_trouble_for_the_trees(
+    run: tuple[TrainingResult, Path], survey: Survey
+) -> None:
+    one_measurement = make_light_curves({"1": [(56000.0, "g", 5.0, 1.0)]})
+    classifier = Classifier(Checkpoint.load(run[1]))
+    assert classifier.predict(one_measurement).table["STATUS"].tolist() == ["rejected"]
+    assert classifier.predict(survey[0].take(np.zeros(0, np.int64))).table.empty
 
 
 def test_no_network_is_trained_anew_for_another_share(run: tuple[TrainingResult, Path], survey: Survey) -> None:
