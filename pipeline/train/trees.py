@@ -110,14 +110,14 @@ class BoostedTrees:
     def _outputs(self, values: Floats) -> Floats:
         """(n, output) sums of what (n, feature) objects find at the end of every tree."""
         tensors, root = self.tensors, self.tensors["root"]
-        node = np.broadcast_to(root.ravel(), (len(values), root.size)).copy()
+        node = np.broadcast_to(root.ravel(), (len(values), root.size))
         rows = np.arange(len(values))[:, None]
-        following = None
-        while following is None or (following != node).any():  # ends, as no node leads back
-            node = node if following is None else following
+        before = None
+        while before is None or (node != before).any():  # ends, as no node leads back
+            before = node
             value = values[rows, tensors["feature"][node]]
             goes_left = (value <= tensors["threshold"][node]) | (np.isnan(value) & (tensors["missing_left"][node] == 1))
-            following = np.where(goes_left, tensors["left"][node], tensors["right"][node])
+            node = np.where(goes_left, tensors["left"][node], tensors["right"][node])
         sums = tensors["value"][node].reshape(len(values), *root.shape).sum(axis=1)
         return np.asarray(tensors["baseline"] + sums)
 
