@@ -91,6 +91,10 @@ def test_a_teacher_of_the_same_kinds_teaches_kinds(survey: Survey, tmp_path: Pat
     of_classes = teacher.answering(torch.device("cpu"))(batch)
     places = [[place for place, (label, _) in enumerate(data.kinds) if label == of] for of in (0, 1)]
     torch.testing.assert_close(torch.stack([taught[:, of].sum(1) for of in places], 1), of_classes)
+    reduced = teacher.answering(torch.device("cpu"), data.kinds, uses_bfloat16=True)(batch)
+    torch.testing.assert_close(reduced, taught, atol=0.03, rtol=0)
+    assert reduced.dtype == torch.float32
+    assert not torch.equal(reduced, taught), "or it was not asked in bfloat16"
     of_network = teacher.checkpoint.networks()[0].network(batch).softmax(1)[:, places[1]]
     torch.testing.assert_close(taught[:, places[1]] * of_network.sum(1, True), of_network * of_classes[:, 1:])
     labels, logits = torch.tensor([0, 1, 1, 0]), student.model.network(batch)
