@@ -112,7 +112,7 @@ def test_training_in_bfloat16_keeps_float32_weights_and_learns_as_much(
 
 
 def test_auto_takes_bfloat16_only_where_it_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    for capabilities, expected in (({"amx_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)):
+    for capabilities, expected in (({"amx_bf16": True}, torch.bfloat16), ({"avx512_bf16": True}, torch.float32)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found, raising=False)
         assert choose_precision("auto", torch.device("cpu")) == expected
     monkeypatch.delattr(torch.cpu, "get_capabilities")
