@@ -67,8 +67,8 @@ class FitSettings(FrozenConfig):
     threads: int = Field(default=1, ge=1)
     """Threads of each network; only 1 repeats bit for bit."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    """In which training multiplies matrices. bfloat16 is about twice as fast on processors with AMX and accelerators made for
-    it, where `auto` takes it, and slower on others; weights, validation and all answers are float32 with either."""
+    """In which training multiplies matrices. bfloat16 is about twice as fast on processors with AMX and accelerators
+    made for it, where `auto` takes it, and slower on others; weights, validation, answers are float32 with either."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
