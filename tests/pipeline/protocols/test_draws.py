@@ -24,6 +24,7 @@ from pipeline.train.ensemble import state_file
 from pipeline.train.fit import choose_sample, fingerprint
 from pipeline.train.state import TrainingState
 from pipeline.train.training_run import read_history
+from tests.benchmarks.merging import merged
 from tests.builders import make_light_curves, make_survey
 
 EXPERIMENTS = Path("flows/experiments")
@@ -288,6 +289,24 @@ def test_the_table_gives_mean_and_deviation_over_draws_and_the_verdict():
     verdicts = [cells[8] for cells in table_lines(summary)]
     assert verdicts == ["record beaten, short of the goal", "goal met", "short", "–"]
     assert merit_at_threshold["mean"] is None
+
+
+def test_draws_of_two_machines_are_put_together_as_those_of_one():
+    accuracies = {1: 0.95, 2: 0.94, 3: 0.93, 4: 0.97}
+    first, later, both = (
+        summarise([result_of("P4", draw, accuracies[draw]) for draw in draws])["rows"][0]
+        for draws in ((1, 4), (2, 3), (1, 2, 3, 4))
+    )
+    found = merged(first, later)
+    assert found["draws"] == both["draws"]
+    accuracy, expected = found["metrics"]["accuracy"], both["metrics"]["accuracy"]
+    assert accuracy["values"] == list(accuracies.values())
+    for name in ("mean", "std", "classical"):
+        assert accuracy[name] == pytest.approx(expected[name])
+    assert (accuracy["beats_record"], accuracy["meets_goal"]) == (expected["beats_record"], expected["meets_goal"])
+    assert merged(first, both) == both
+    with pytest.raises(SystemExit, match=r"\[1, 4\] of P4"):
+        merged(both, first)
 
 
 def test_one_draw_has_no_deviation_and_the_first_protocol_brings_its_calibration_and_speed():
