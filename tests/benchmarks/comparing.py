@@ -1,8 +1,10 @@
 """What each choice is worth: `python -m tests.benchmarks.comparing STORE --of architectures --out FOLDER`.
 
 Each variant of an experiment is trained on the rows of `snflow protocols` that are asked for, all with the same CPU
-seconds (of a row, see SECONDS), and answers the test part. What is finished is kept in FOLDER, so that the same command
-goes on after a crash; --json writes all of it as one file, and the last lines are a table. Run it on one free core.
+seconds (of a row, see SECONDS) or, with --epochs, as many epochs, and answers the test part; the log-loss of the
+validation part, after calibration, stands beside, and is what one chooses by. What is finished is kept in FOLDER, so
+that the same command goes on after a crash; --json writes all of it as one file, and the last lines are a table. Run it
+on one free core.
 """
 
 # ruff: noqa: T201
@@ -23,7 +25,7 @@ from pipeline.classify.settings import ClassifySettings
 from pipeline.evaluate.evaluation import evaluate
 from pipeline.files import write_atomically
 from pipeline.protocols.data import ProtocolData
-from pipeline.protocols.draw import as_numbers
+from pipeline.protocols.draw import Draw, as_numbers
 from pipeline.protocols.run import ProtocolSettings, plan_draws
 from pipeline.provenance import versions
 from pipeline.train.experiment import Experiment
@@ -34,7 +36,7 @@ EXPERIMENTS: Final = Path(__file__).parents[2] / "flows" / "experiments"
 
 GRID: Final = ("resampler.kind=grid",)
 ONE_WAY: Final = ("model.bidirectional=false",)
-FILL: Final = ("resampler.kind=random_fill",)
+FILL: Final = ("resampler.kind=random_fill", "resampler.window_days=[80,170]")
 
 MORE: Final = {"truncate_start": 0.1, "drop_night": 0.3, "drop_band": 0.1, "band_noise": 1, "stretch": 0.05, "mix": 0.2}
 """Changes that `best` does not make, and how strongly they are tried."""
@@ -99,6 +101,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", default=["P1", "P4", "P10-z"], help="rows of snflow protocols")
     parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--budget", type=float, default=1.0, help="factor on the seconds of every row")
+    parser.add_argument("--epochs", type=int, help="the same epochs instead of the same seconds")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of all variants")
     parser.add_argument("--json", type=Path, help="file for the results")
     arguments = parser.parse_args()
@@ -120,7 +123,7 @@ def main() -> None:
             file = draw.folder / "result.json"
             if not file.exists():
                 budget = arguments.budget * SECONDS.get(draw.protocol.id, 240.0)
-                found = measure(data, draw.protocol, draw.experiment, draw.folder, budget)
+                found = measure(data, draw, budget, arguments.epochs)
                 told = {
                     "variant": name,
                     "row": draw.protocol.id,
@@ -136,24 +139,25 @@ def main() -> None:
         write_atomically(arguments.json, json.dumps({**told, "results": results}, indent=1) + "\n")
 
 
-def measure(data: ProtocolData, row: Any, experiment: Experiment, folder: Path, budget: float) -> dict[str, Any]:
-    """Train with a number of CPU seconds, and answer the test part."""
-    light_curves = data.seen_in(row)
+def measure(data: ProtocolData, draw: Draw, budget: float, epochs: int | None = None) -> dict[str, Any]:
+    """Train with a number of CPU seconds or of epochs, and answer the test part."""
+    experiment, light_curves = draw.experiment, data.seen_in(draw.protocol)
     sample = choose_sample(light_curves, data.truth, experiment)
-    epochs = max(3, round(budget / seconds_of_epoch(sample, experiment)))
+    epochs = epochs or max(3, round(budget / seconds_of_epoch(sample, experiment)))
     experiment = experiment.model_copy(update={"fit": experiment.fit.model_copy(update={"epochs": epochs})})
-    folder.mkdir(parents=True, exist_ok=True)
+    draw.folder.mkdir(parents=True, exist_ok=True)
     started = time.process_time()
-    trained = train_classifier(light_curves, data.truth, experiment, folder)
+    trained = train_classifier(light_curves, data.truth, experiment, draw.folder)
     seconds = time.process_time() - started
     test, _ = sample.part(sample.split.test)
     classifier = Classifier(trained.checkpoint, ClassifySettings(device="cpu"))
     started = time.process_time()
     predictions = classifier.predict(test)
     rate = len(test) / (time.process_time() - started)
-    metrics = as_numbers(evaluate(predictions, data.truth, name=row.id, n_resamples=0))
+    metrics = as_numbers(evaluate(predictions, data.truth, name=draw.protocol.id, n_resamples=0))
     return {
         **{name: metrics[name] for name in METRICS},
+        "validation_log_loss": trained.checkpoint.card["calibration"]["on validation, after"]["log_loss"],
         "parameters": sum(value.numel() for value in trained.checkpoint.weights[0].values()),
         "epochs": len(trained.history),
         "train_cpu_seconds": round(seconds, 1),
@@ -175,7 +179,7 @@ def seconds_of_epoch(sample: Sample, experiment: Experiment) -> float:
 
 def line(result: dict[str, Any]) -> str:
     """One line of the table."""
-    metrics = "  ".join(f"{name} {result[name]:.4f}" for name in METRICS)
+    metrics = "  ".join(f"{name} {result[name]:.4f}" for name in (*METRICS, "validation_log_loss"))
     rates = f"{result['epochs']:4d} epochs, {result['train_cpu_seconds']:5.0f} s, {result['parameters']:,} parameters"
     return f"{result['variant']:40s} {result['row']:6s} {metrics}  {rates}"
 
