@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from filelock import FileLock
 from pydantic import Field, field_validator
 
 from pipeline.files import write_atomically
@@ -269,8 +270,9 @@ def _measured_since(store: Store, snids: list[str], renewal: Renewal, version: i
 
 def _keep_notes(store: Store, key: PredictionKey, notes: list[str]) -> None:
     """Remember what was told, for when nothing is new."""
-    content = _kept_notes(store) | {key.digest: notes}
-    write_atomically(store.path / NOTES, json.dumps(content, indent=1) + "\n")
+    with FileLock(store.path / ".notes.lock"):  # another classifier may keep its own at the same moment
+        content = _kept_notes(store) | {key.digest: notes}
+        write_atomically(store.path / NOTES, json.dumps(content, indent=1) + "\n")
 
 
 def _kept_notes(store: Store) -> dict[str, list[str]]:

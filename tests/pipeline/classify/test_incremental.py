@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,12 @@ import pandas as pd
 import pytest
 from deltalake import write_deltalake
 
+from pipeline.classify import incremental
 from pipeline.classify.catalogue import classify_catalogue, read_predictions
 from pipeline.classify.contract import ContractError
 from pipeline.classify.incremental import Renewal, as_mjd, classify_store, prediction_key
 from pipeline.classify.predict import Classifier, ClassifySettings
-from pipeline.predictions import PredictionsError
+from pipeline.predictions import PredictionKey, PredictionsError
 from pipeline.schema import LightCurves
 from pipeline.store import Store, StoreError
 from tests.builders import make_light_curves, make_survey
@@ -93,6 +96,24 @@ def test_with_nothing_new_nothing_is_read_or_written(
     assert (again.n_new, store.prediction_table.version()) == (0, version)
     assert again.notes == first.notes != []
     pd.testing.assert_frame_equal(again.predictions.table, first.predictions.table)
+
+
+def test_notes_of_classifiers_at_the_same_moment_are_all_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = incremental._kept_notes
+    both_may_have_read = threading.Barrier(2)
+
+    def slow(of: Store) -> dict[str, list[str]]:
+        found = read(of)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both_may_have_read.wait(0.5)  # without a lock the second reads before the first has written
+        return found
+
+    monkeypatch.setattr(incremental, "_kept_notes", slow)
+    keys = [PredictionKey(name, "{}", name) for name in ("one", "other")]
+    with ThreadPoolExecutor() as pool:
+        for kept in [pool.submit(incremental._keep_notes, store, key, [key.digest]) for key in keys]:
+            kept.result()
+    assert read(store) == {"one": ["one"], "other": ["other"]}
 
 
 def test_damaged_notes_are_told_with_what_to_do(store: Store, model: Path) -> None:
